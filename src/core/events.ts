@@ -1,0 +1,33 @@
+import type { ByteRange } from "./ports.ts";
+
+/** What happens during a run, for whoever watches. Counters are totals since the start of the run. */
+export type ProgressEvent =
+	| { readonly kind: "phase"; readonly phase: "resolve" | "headers" | "plan" | "stream" | "commit" }
+	| { readonly kind: "request"; readonly range: ByteRange; readonly attempt: number }
+	| { readonly kind: "received"; readonly bytes: number }
+	| { readonly kind: "written"; readonly bytes: number }
+	| { readonly kind: "entry"; readonly index: number; readonly resumed: boolean }
+	| {
+			readonly kind: "retry";
+			/** What is tried again: a file or an endpoint. */
+			readonly what: string;
+			/** The failure, for people. */
+			readonly reason: string;
+			readonly delayMs: number;
+	  }
+	| { readonly kind: "warning"; readonly message: string };
+
+/** Receives events. One that throws cannot break a conversion: see {@link emitTo}. */
+export type EventListener = (event: ProgressEvent) => void;
+
+/** Wraps a listener so that its exceptions are swallowed; no listener becomes a no-op. */
+export function emitTo(listener: EventListener | undefined): EventListener {
+	if (listener === undefined) return () => {};
+	return (event) => {
+		try {
+			listener(event);
+		} catch {
+			// A broken progress display must never cost a conversion.
+		}
+	};
+}

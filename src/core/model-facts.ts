@@ -1,0 +1,11 @@
+/** Facts of a model's `config.json` that decide whether a layout is possible. */
+export interface ModelFacts {
+	/** Transformer layers of the text model. */
+	readonly layers: number;
+	readonly attentionHeads: number;
+	readonly keyValueHeads: number;
+	/** Routed experts per MoE layer; 0 for a dense model. */
+	readonly experts: number;
+	/** Whether `lm_head` and the embedding are one parameter. */
+	readonly tiedEmbeddings: boolean;
+}

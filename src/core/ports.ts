@@ -1,0 +1,127 @@
+import type { Box } from "./box.ts";
+import type { Dtype } from "./dtype.ts";
+import type { Shape } from "./shape.ts";
+
+/** Bytes `start` up to but not including `end` of a source file. */
+export interface ByteRange {
+	/** Path inside the repository. */
+	readonly file: string;
+	readonly start: number;
+	readonly end: number;
+}
+
+/** Options of one read. */
+export interface ReadOptions {
+	readonly signal?: AbortSignal | undefined;
+}
+
+/** Where source bytes come from: the Hub, a directory, a cache snapshot. */
+export interface ByteSource extends AsyncDisposable {
+	/**
+	 * Fills `into` with exactly the bytes of `range`; `into.length` equals the length of the range.
+	 * The caller owns `into` and must not touch it until the promise settles.
+	 *
+	 * @throws {HfStreamDcpError} a typed error when the bytes cannot be had; `into` is then undefined.
+	 */
+	readInto(range: ByteRange, into: Uint8Array, options?: ReadOptions): Promise<void>;
+}
+
+/** One loop of a strided copy. Strides in elements, not negative. */
+export interface PieceDim {
+	readonly size: number;
+	readonly sourceStride: number;
+	readonly targetStride: number;
+}
+
+/**
+ * A strided gather from one source tensor into one dense box: the unit every back end executes.
+ *
+ * For every index vector `i` over `dims`:
+ * `target[targetOffset + Σ i·targetStride] = convert(source[sourceOffset + Σ i·sourceStride])`.
+ * Offsets and strides are in elements of `sourceDtype` and `targetDtype`. When the dtypes are equal the bits are moved
+ * untouched; otherwise the value is cast, rounding to nearest even, NaN to the canonical quiet NaN.
+ */
+export interface GatherPiece {
+	readonly kind: "gather";
+	/** Name of the source tensor. */
+	readonly source: string;
+	readonly sourceDtype: Dtype;
+	readonly targetDtype: Dtype;
+	/** Elements from the start of the source tensor. */
+	readonly sourceOffset: number;
+	/** Elements from the start of the box. */
+	readonly targetOffset: number;
+	/** Sorted by `targetStride`, largest first; neighbours that are contiguous on both sides are merged; no size of 1. */
+	readonly dims: readonly PieceDim[];
+}
+
+/** Elements that no source holds: one constant, written over a strided part of the box. */
+export interface FillPiece {
+	readonly kind: "fill";
+	readonly value: number;
+	readonly targetDtype: Dtype;
+	readonly targetOffset: number;
+	/** As in {@link GatherPiece}; `sourceStride` is 0. */
+	readonly dims: readonly PieceDim[];
+}
+
+/** How a part of a box is made. */
+export type Piece = GatherPiece | FillPiece;
+
+/** A piece with its source bytes found in staging memory. Byte offsets. */
+export interface ReshardOp {
+	readonly piece: Piece;
+	/** Byte offset in the staging memory of source element `piece.sourceOffset`. 0 for a fill. */
+	readonly stagingOffset: number;
+}
+
+/** Makes target bytes from staged source bytes. */
+export interface ReshardBackend extends AsyncDisposable {
+	/** Shown in the summary: `cpu`, `webgpu (NVIDIA H200)`. */
+	readonly name: string;
+	/**
+	 * Runs `ops` in any order: reads `staging`, writes `target`, whose first byte is the element that the ops call 0.
+	 * Every target byte is written by exactly one op, or the ops leave it as it was.
+	 */
+	run(ops: readonly ReshardOp[], staging: Uint8Array, target: Uint8Array): Promise<void>;
+}
+
+/** One stored chunk: which block of which tensor lies where. What DCP's `.metadata` lists. */
+export interface Entry {
+	/** Name of the tensor in the checkpoint. */
+	readonly fqn: string;
+	readonly dtype: Dtype;
+	/** Block of the global tensor. */
+	readonly box: Box;
+	/** File name inside the checkpoint directory. */
+	readonly file: string;
+	/** Where the entry (not its data) begins in the file, bytes. */
+	readonly offset: number;
+	/** Length of the whole entry: prefix, data and suffix. */
+	readonly length: number;
+}
+
+/** Lengths of the three parts of an entry, bytes. */
+export interface EntryGeometry {
+	readonly prefixBytes: number;
+	readonly dataBytes: number;
+	readonly suffixBytes: number;
+}
+
+/** The container an entry's bytes are wrapped in; its lengths depend on dtype and shape alone. */
+export interface EntryFormat {
+	readonly name: string;
+	geometry(dtype: Dtype, shape: Shape): EntryGeometry;
+}
+
+/** Where entries go. Positional: entries of one file may be written in any order and interleaved. */
+export interface EntrySink extends AsyncDisposable {
+	/** Entries that an earlier run of the same plan finished; `index` counts the plan's entries. */
+	isFinished(index: number): boolean;
+	/** Writes `bytes` of the entry's data at `offset` (bytes from the start of the data). The memory is free again when it resolves. */
+	write(index: number, offset: number, bytes: Uint8Array): Promise<void>;
+	/** Completes the entry: all its data was written and has this CRC-32. Durable after the next {@link flush}. */
+	finish(index: number, crc32: number): Promise<void>;
+	/** Makes every finished entry durable and records it in the journal. */
+	flush(): Promise<void>;
+}

@@ -1,0 +1,106 @@
+import type { Entry } from "../core/ports.ts";
+import type { Expr } from "../core/expr.ts";
+import type { SourceNote } from "../core/recipe.ts";
+import type { Box } from "../core/box.ts";
+import type { Dtype } from "../core/dtype.ts";
+import type { Shape } from "../core/shape.ts";
+import type { Source } from "../core/source.ts";
+
+/** One tensor of the checkpoint. */
+export interface PlanTensor {
+	readonly fqn: string;
+	/** Dtype it is stored in. */
+	readonly dtype: Dtype;
+	/** Global shape. */
+	readonly shape: Shape;
+	/** How it is made; already cast to `dtype`. */
+	readonly expr: Expr;
+	/** Its entries are `plan.entries[firstEntry]` up to but not including `plan.entries[endEntry]`. */
+	readonly firstEntry: number;
+	readonly endEntry: number;
+}
+
+/** An entry and the tensor it is a block of. */
+export interface PlanEntry extends Entry {
+	/** Index in `plan.tensors`. */
+	readonly tensor: number;
+}
+
+/** Source bytes `start` up to but not including `end` of `source.files[file]`. */
+export interface PlanRange {
+	readonly file: number;
+	readonly start: number;
+	readonly end: number;
+}
+
+/** A block of an entry that one tile fills. It is contiguous in the entry's data and follows the entry's part in the tile before. */
+export interface PlanPart {
+	/** Index in `plan.entries`. */
+	readonly entry: number;
+	/** Block of the global tensor, inside the entry's box. */
+	readonly box: Box;
+}
+
+/** What is fetched at once and turned into target bytes at once: the unit of the memory budget. */
+export interface PlanTile {
+	/** Sorted, disjoint, not adjacent. No byte is in two tiles. Empty for constants. */
+	readonly ranges: readonly PlanRange[];
+	/** Sum of the lengths of `ranges`: the staging memory it takes. */
+	readonly stagingBytes: number;
+	readonly parts: readonly PlanPart[];
+}
+
+/** Entries that are filled together. Its tiles are worked off in order, so that every entry's data is written front to back. */
+export interface PlanGroup {
+	readonly tiles: readonly PlanTile[];
+}
+
+/** Promises of the plan; exact, and asserted in tests. */
+export interface PlanTotals {
+	/** Weight bytes requested from the source. */
+	readonly fetchBytes: number;
+	/** Requests for weight bytes, without retries. */
+	readonly requests: number;
+	/** Bytes of all checkpoint files without `.metadata`, gaps between entries included. */
+	readonly writeBytes: number;
+	readonly entries: number;
+	readonly files: number;
+	/** Most memory the stream takes: staging, write buffers. */
+	readonly memoryBytes: number;
+	/** The largest tile. */
+	readonly largestTileBytes: number;
+	/** Data bytes that each rank of the training job owns (replicas counted for each rank): smallest and largest. */
+	readonly rankBytes: { readonly min: number; readonly max: number };
+}
+
+/** Everything that is decided before the first weight byte. Plain data, the same on every machine. */
+export interface Plan {
+	/** Changes when the same inputs would give other bytes or offsets. */
+	readonly version: 1;
+	readonly source: Source;
+	readonly family: string;
+	readonly target: string;
+	readonly layout: string;
+	readonly worldSize: number;
+	readonly format: string;
+	readonly tensors: readonly PlanTensor[];
+	readonly entries: readonly PlanEntry[];
+	/** Names of the data files, and their lengths in bytes. */
+	readonly files: readonly { readonly name: string; readonly bytes: number }[];
+	readonly groups: readonly PlanGroup[];
+	readonly limits: PlanLimits;
+	readonly tied: readonly SourceNote[];
+	readonly dropped: readonly SourceNote[];
+	readonly synthesised: readonly string[];
+	readonly totals: PlanTotals;
+}
+
+/** Sizes that shape the tiles. */
+export interface PlanLimits {
+	/** The memory budget of the stream, bytes. */
+	readonly memoryBytes: number;
+	/** Largest request, bytes. A longer range becomes several. */
+	readonly requestBytes: number;
+	/** Write buffers, bytes in all; part of the budget. */
+	readonly writeBufferBytes: number;
+}
