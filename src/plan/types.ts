@@ -33,7 +33,7 @@ export interface PlanRange {
 	readonly end: number;
 }
 
-/** A block of an entry that one tile fills. It is contiguous in the entry's data and follows the entry's part in the tile before. */
+/** A block of an entry that one tile fills: a contiguous stretch of the entry's data. The parts of an entry cover it exactly once. */
 export interface PlanPart {
 	/** Index in `plan.entries`. */
 	readonly entry: number;
@@ -41,18 +41,17 @@ export interface PlanPart {
 	readonly box: Box;
 }
 
-/** What is fetched at once and turned into target bytes at once: the unit of the memory budget. */
+/**
+ * What is fetched at once and turned into target bytes at once: the unit of the memory budget. Tiles do not depend on one
+ * another and may be worked off in any order, also when they fill parts of the same entry.
+ */
 export interface PlanTile {
-	/** Sorted, disjoint, not adjacent. No byte is in two tiles. Empty for constants. */
+	/** Sorted, disjoint, not adjacent. No source byte is in two tiles. Empty for constants. */
 	readonly ranges: readonly PlanRange[];
 	/** Sum of the lengths of `ranges`: the staging memory it takes. */
 	readonly stagingBytes: number;
+	/** In order of (entry, place in the entry's data). */
 	readonly parts: readonly PlanPart[];
-}
-
-/** Entries that are filled together. Its tiles are worked off in order, so that every entry's data is written front to back. */
-export interface PlanGroup {
-	readonly tiles: readonly PlanTile[];
 }
 
 /** Promises of the plan; exact, and asserted in tests. */
@@ -87,7 +86,8 @@ export interface Plan {
 	readonly entries: readonly PlanEntry[];
 	/** Names of the data files, and their lengths in bytes. */
 	readonly files: readonly { readonly name: string; readonly bytes: number }[];
-	readonly groups: readonly PlanGroup[];
+	/** In source order: by file, then by first byte; constants first. */
+	readonly tiles: readonly PlanTile[];
 	readonly limits: PlanLimits;
 	readonly tied: readonly SourceNote[];
 	readonly dropped: readonly SourceNote[];
