@@ -3,6 +3,13 @@ import type { ByteRange } from "./ports.ts";
 /** What happens during a run, for whoever watches. Counters are totals since the start of the run. */
 export type ProgressEvent =
 	| { readonly kind: "phase"; readonly phase: "resolve" | "headers" | "plan" | "stream" | "commit" }
+	/** Once, before the first weight byte: what the whole plan fetches and writes, finished entries included. */
+	| {
+			readonly kind: "planned";
+			readonly fetchBytes: number;
+			readonly writeBytes: number;
+			readonly entries: number;
+	  }
 	| { readonly kind: "request"; readonly range: ByteRange; readonly attempt: number }
 	| { readonly kind: "received"; readonly bytes: number }
 	| { readonly kind: "written"; readonly bytes: number }
