@@ -95,12 +95,16 @@ export interface Plan {
 	readonly totals: PlanTotals;
 }
 
-/** Sizes that shape the tiles. */
+/** Sizes that shape the tiles, bytes. */
 export interface PlanLimits {
-	/** The memory budget of the stream, bytes. */
+	/** The memory budget of the stream: staging and write buffers. */
 	readonly memoryBytes: number;
-	/** Largest request, bytes. A longer range becomes several. */
-	readonly requestBytes: number;
-	/** Write buffers, bytes in all; part of the budget. */
+	/** Write buffers in all; part of the budget. */
 	readonly writeBufferBytes: number;
+	/** Tiles are made about this large where the tensors allow it. */
+	readonly tileBytes: number;
+	/** No tile is larger: two of these fit into the staging memory. */
+	readonly maxTileBytes: number;
+	/** Largest request. A longer range becomes several. */
+	readonly requestBytes: number;
 }

@@ -1,0 +1,185 @@
+import { type Box } from "../core/box.ts";
+import type { Expr } from "../core/expr.ts";
+import { at } from "../core/shape.ts";
+import {
+	compareRanges,
+	exactRanges,
+	type Hull,
+	hullsOf,
+	type Places,
+	rangeBytes,
+} from "./footprint.ts";
+import { pull } from "./pull.ts";
+import type { PlanLimits, PlanRange } from "./types.ts";
+
+/** An entry while the plan is made: its file offset is not known yet. */
+export interface Draft {
+	/** Index of its tensor. */
+	readonly tensor: number;
+	readonly expr: Expr;
+	readonly box: Box;
+	/** The rank whose file holds it. */
+	readonly rank: number;
+}
+
+/** A stretch of a draft's data. */
+export interface DraftPart {
+	readonly draft: Draft;
+	readonly box: Box;
+}
+
+/** Parts that must be made together because their source bytes interleave, and those source bytes. */
+export interface Atom {
+	readonly ranges: readonly PlanRange[];
+	readonly bytes: number;
+	readonly parts: readonly DraftPart[];
+}
+
+/** The hulls of all pieces of some parts. */
+function hullsOfParts(parts: readonly DraftPart[], places: Places): Hull[] {
+	return parts.flatMap((part) => hullsOf(pull(part.draft.expr, part.box), places));
+}
+
+/** Exactly the source bytes of some parts, as one atom. */
+function atomOf(parts: readonly DraftPart[], places: Places): Atom {
+	const ranges = exactRanges(hullsOfParts(parts, places));
+	return { ranges, bytes: rangeBytes(ranges), parts };
+}
+
+/**
+ * Splits drafts into sets whose source bytes do not interleave: two drafts are in one set when the hulls of their pieces
+ * overlap, directly or through others.
+ */
+export function components(drafts: readonly Draft[], places: Places): Draft[][] {
+	const parent = drafts.map((_, index) => index);
+	const find = (index: number): number => {
+		let root = index;
+		while (at(parent, root) !== root) {
+			parent[root] = at(parent, at(parent, root));
+			root = at(parent, root);
+		}
+		return root;
+	};
+	const hulls = drafts
+		.flatMap((draft, index) =>
+			hullsOf(pull(draft.expr, draft.box), places).map(({ file, start, end }) => ({
+				file,
+				start,
+				end,
+				index,
+			})),
+		)
+		.toSorted(compareRanges);
+	let file = -1;
+	let end = 0;
+	let holder = 0;
+	for (const hull of hulls) {
+		if (hull.file === file && hull.start < end) parent[find(hull.index)] = find(holder);
+		else end = 0;
+		if (hull.end > end) {
+			end = hull.end;
+			holder = hull.index;
+		}
+		file = hull.file;
+	}
+	const sets = new Map<number, Draft[]>();
+	drafts.forEach((draft, index) => {
+		const root = find(index);
+		const set = sets.get(root);
+		if (set === undefined) sets.set(root, [draft]);
+		else set.push(draft);
+	});
+	return [...sets.values()];
+}
+
+/**
+ * Splits one component into atoms of at most `limits.tileBytes` and one source range each, as far as its source and target
+ * orders allow. Every part is a contiguous stretch of its draft's data.
+ */
+export function atomsOf(drafts: readonly Draft[], places: Places, limits: PlanLimits): Atom[] {
+	const whole = atomOf(
+		drafts.map((draft) => ({ draft, box: draft.box })),
+		places,
+	);
+	return split(whole, places, limits);
+}
+
+function split(atom: Atom, places: Places, limits: PlanLimits): Atom[] {
+	const fits = atom.bytes <= limits.tileBytes;
+	if (fits && atom.ranges.length <= 1) return [atom];
+	const axis = splittableAxis(atom.parts);
+	if (axis === undefined) return [atom];
+	const rows = at(at(atom.parts, 0).box.size, axis);
+	for (const count of rowCounts(rows, atom, limits)) {
+		const slabs = slabsOf(atom.parts, axis, count).map((parts) => atomOf(parts, places));
+		// The slabs read what the whole reads; equal sums mean that no two slabs share a byte.
+		if (slabs.reduce((sum, slab) => sum + slab.bytes, 0) !== atom.bytes) continue;
+		if (fits && slabs.some((slab) => slab.ranges.length > 1)) continue;
+		return slabs.flatMap((slab) => split(slab, places, limits));
+	}
+	return [atom];
+}
+
+/** The outermost axis along which every part has the same rows, with nothing but single rows outside it. */
+function splittableAxis(parts: readonly DraftPart[]): number | undefined {
+	const first = at(parts, 0).box;
+	const axis = first.size.findIndex((size) => size > 1);
+	if (axis < 0) return undefined;
+	const alike = parts.every(
+		({ box }) =>
+			box.size.length === first.size.length &&
+			box.size[axis] === first.size[axis] &&
+			box.offset[axis] === first.offset[axis] &&
+			box.size.slice(0, axis).every((size) => size === 1),
+	);
+	return alike ? axis : undefined;
+}
+
+/** Slab heights worth trying, best first. */
+function rowCounts(rows: number, atom: Atom, limits: PlanLimits): readonly number[] {
+	const counts = new Set<number>();
+	const perRange = rows / atom.ranges.length;
+	if (atom.ranges.length > 1 && Number.isInteger(perRange)) counts.add(perRange);
+	const most = Math.max(1, Math.floor((limits.tileBytes * rows) / Math.max(1, atom.bytes)));
+	if (atom.bytes > limits.tileBytes) {
+		counts.add(most);
+		// Permuted rows (RoPE) split at head boundaries only; head sizes divide a power of two times the odd part of the rows.
+		for (
+			let count = largestDivisor(rows, most);
+			count >= 1;
+			count = largestDivisor(rows, count - 1)
+		) {
+			counts.add(count);
+			if (count === 1 || counts.size > MAX_TRIES) break;
+		}
+	}
+	return [...counts].filter((count) => count >= 1 && count < rows);
+}
+
+/** A slab height is found within a few tries or not at all: transposed tensors have none. */
+const MAX_TRIES = 6;
+
+function largestDivisor(value: number, most: number): number {
+	for (let divisor = most; divisor > 1; divisor--) if (value % divisor === 0) return divisor;
+	return Math.min(1, most);
+}
+
+function slabsOf(parts: readonly DraftPart[], axis: number, count: number): DraftPart[][] {
+	const { offset, size } = at(parts, 0).box;
+	const first = at(offset, axis);
+	const end = first + at(size, axis);
+	const slabs: DraftPart[][] = [];
+	for (let start = first; start < end; start += count) {
+		const rows = Math.min(count, end - start);
+		slabs.push(
+			parts.map(({ draft, box }) => ({
+				draft,
+				box: {
+					offset: box.offset.with(axis, start),
+					size: box.size.with(axis, rows),
+				},
+			})),
+		);
+	}
+	return slabs;
+}

@@ -1,0 +1,180 @@
+import { boxNumel, wholeBox } from "../core/box.ts";
+import { DTYPES, type Dtype } from "../core/dtype.ts";
+import { HfStreamDcpError, invariant } from "../core/errors.ts";
+import { cast, sourcesOf } from "../core/expr.ts";
+import type { Layout, Shard } from "../core/layout.ts";
+import type { EntryFormat } from "../core/ports.ts";
+import type { ModelMap, Recipe } from "../core/recipe.ts";
+import { at, formatShape, numel } from "../core/shape.ts";
+import type { Source } from "../core/source.ts";
+import { type Atom, components, type Draft } from "./atoms.ts";
+import { checkSourceUse } from "./check.ts";
+import { fitComponent } from "./cut.ts";
+import type { Placed, Places } from "./footprint.ts";
+import { packTiles } from "./pack.ts";
+import { chooseRank, emptyLoads, placeEntries, type RankLoads } from "./place.ts";
+import { totalsOf } from "./totals.ts";
+import type { Plan, PlanLimits, PlanTensor } from "./types.ts";
+
+/** `keep` stores every tensor as the source has it. */
+export type TargetDtype = "keep" | "bfloat16" | "float16" | "float32";
+
+/** Everything a plan depends on. */
+export interface PlanInputs {
+	readonly source: Source;
+	readonly map: ModelMap;
+	readonly layout: Layout;
+	readonly format: EntryFormat;
+	/** Dtype of floating-point tensors, but for those whose loader demands another. */
+	readonly dtype: TargetDtype;
+	readonly limits: PlanLimits;
+}
+
+/**
+ * Decides everything about a conversion before a weight byte is fetched: entries, files, offsets, and which source bytes
+ * make which entry. Pure and deterministic: the same inputs give the same plan on every machine.
+ *
+ * @throws {HfStreamDcpError} `LAYOUT_INVALID`, `RECIPE_INVALID`, `DTYPE_UNSUPPORTED` or `BUDGET_EXCEEDED` when it cannot be done.
+ */
+export function createPlan(inputs: PlanInputs): Plan {
+	const { source, map, layout, format, dtype, limits } = inputs;
+	const places = placesOf(source, map);
+	const tensors = map.recipes.map((recipe) => ({
+		fqn: recipe.fqn,
+		expr: typed(recipe, dtype),
+		shape: recipe.expr.shape,
+	}));
+	checkSourceUse(tensors, source, map);
+	const loads = emptyLoads(layout.worldSize);
+	const wanted = tensors.map((tensor, index) => draftsOf(tensor, index, layout, loads));
+	const { drafts, atoms } = fitAll(wanted, places, limits);
+	const typedTensors = tensors.map(({ fqn, expr }) => ({ fqn, dtype: expr.dtype }));
+	const { entries, files } = placeEntries(drafts, typedTensors, format);
+	const entryIndex = new Map(drafts.map((draft, index) => [draft, index]));
+	const tiles = packTiles(
+		atoms,
+		(draft) => {
+			const index = entryIndex.get(draft);
+			invariant(index !== undefined, "an atom of a draft that has no entry");
+			return index;
+		},
+		limits.tileBytes,
+	);
+	const { family, target, tied, dropped, synthesised } = map;
+	return Object.freeze({
+		version: 1,
+		source,
+		family,
+		target,
+		layout: layout.description,
+		worldSize: layout.worldSize,
+		format: format.name,
+		tensors: planTensors(tensors, drafts),
+		entries,
+		files,
+		tiles,
+		limits,
+		tied,
+		dropped,
+		synthesised,
+		totals: totalsOf({ tiles, entries, files, limits, loads }),
+	} satisfies Plan);
+}
+
+interface Tensor extends Pick<Recipe, "fqn" | "expr"> {
+	readonly shape: readonly number[];
+}
+
+function typed(recipe: Recipe, dtype: TargetDtype): Recipe["expr"] {
+	const { expr, keepDtype } = recipe;
+	if (dtype === "keep" || keepDtype || !DTYPES[expr.dtype].isFloat) return expr;
+	return cast(expr, dtype satisfies Dtype);
+}
+
+function placesOf(source: Source, map: ModelMap): Places {
+	const files = new Map(source.files.map((file, index) => [file.path, index]));
+	const tied = new Set(map.tied.map((note) => note.name));
+	return new Map(
+		source.tensors.map((tensor): [string, Placed] => {
+			const file = files.get(tensor.file);
+			invariant(file !== undefined, `tensor ${tensor.name} in unknown file ${tensor.file}`);
+			return [tensor.name, { file, begin: tensor.begin, tied: tied.has(tensor.name) }];
+		}),
+	);
+}
+
+function draftsOf(tensor: Tensor, index: number, layout: Layout, loads: RankLoads): Draft[] {
+	const { fqn, shape, expr } = tensor;
+	const shards = numel(shape) === 0 ? [emptyShard(shape)] : layout.shardsOf(fqn, shape);
+	const covered = shards.reduce((sum, shard) => sum + boxNumel(shard.box), 0);
+	if (covered !== numel(shape)) {
+		throw new HfStreamDcpError(
+			"LAYOUT_INVALID",
+			`the layout covers ${covered} of the ${numel(shape)} elements of ${fqn} ${formatShape(shape)}`,
+		);
+	}
+	return shards.map((shard) => ({
+		tensor: index,
+		expr,
+		box: shard.box,
+		rank: chooseRank(shard, expr.dtype, loads),
+	}));
+}
+
+/** A tensor without elements still has one chunk, as torch writes it: its key must be there to be loaded. */
+function emptyShard(shape: readonly number[]): Shard {
+	return { box: wholeBox(shape), ranks: [0] };
+}
+
+/** Fits all drafts into memory, tensors that share source tensors together. Drafts come back in the order of the tensors. */
+function fitAll(
+	wanted: readonly (readonly Draft[])[],
+	places: Places,
+	limits: PlanLimits,
+): { readonly drafts: readonly Draft[]; readonly atoms: readonly Atom[] } {
+	const atoms: Atom[] = [];
+	const fitted = wanted.map((): Draft[] => []);
+	for (const bundle of bundles(wanted)) {
+		for (const component of components(
+			bundle.flatMap((index) => at(wanted, index)),
+			places,
+		)) {
+			const result = fitComponent(component, places, limits);
+			atoms.push(...result.atoms);
+			for (const draft of result.drafts) at(fitted, draft.tensor).push(draft);
+		}
+	}
+	return { drafts: fitted.flat(), atoms };
+}
+
+/** Sets of tensors (as indices) that are connected by shared source tensors. */
+function bundles(wanted: readonly (readonly Draft[])[]): number[][] {
+	const bundleOf = new Map<string, number[]>();
+	const all = new Set<number[]>();
+	wanted.forEach((drafts, index) => {
+		const names = drafts[0] === undefined ? [] : sourcesOf(drafts[0].expr).map(({ name }) => name);
+		const joined = [index];
+		for (const name of names) {
+			const bundle = bundleOf.get(name);
+			if (bundle === undefined || !all.has(bundle)) continue;
+			joined.push(...bundle);
+			all.delete(bundle);
+		}
+		joined.sort((a, b) => a - b);
+		all.add(joined);
+		for (const member of joined) {
+			const expr = at(wanted, member)[0]?.expr;
+			if (expr !== undefined) for (const { name } of sourcesOf(expr)) bundleOf.set(name, joined);
+		}
+	});
+	return [...all];
+}
+
+function planTensors(tensors: readonly Tensor[], drafts: readonly Draft[]): PlanTensor[] {
+	let next = 0;
+	return tensors.map(({ fqn, expr, shape }, index) => {
+		const firstEntry = next;
+		while (drafts[next]?.tensor === index) next++;
+		return { fqn, dtype: expr.dtype, shape, expr, firstEntry, endEntry: next };
+	});
+}

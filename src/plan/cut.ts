@@ -1,0 +1,101 @@
+import { formatBox } from "../core/box.ts";
+import { HfStreamDcpError } from "../core/errors.ts";
+import { sourcesOf } from "../core/expr.ts";
+import { at } from "../core/shape.ts";
+import { type Atom, atomsOf, components, type Draft } from "./atoms.ts";
+import type { Places } from "./footprint.ts";
+import type { PlanLimits } from "./types.ts";
+
+/** What one component became: its drafts, cut further where memory demands it, and their atoms. */
+export interface FittedComponent {
+	readonly drafts: readonly Draft[];
+	readonly atoms: readonly Atom[];
+}
+
+/**
+ * Makes the atoms of one component and, when one is larger than the memory allows, cuts its drafts into more entries along
+ * the target axis that follows the source's outermost dimension. DCP reads several chunks of a rank as well as one.
+ *
+ * @throws {HfStreamDcpError} `BUDGET_EXCEEDED` when no cut makes it fit.
+ */
+export function fitComponent(
+	drafts: readonly Draft[],
+	places: Places,
+	limits: PlanLimits,
+): FittedComponent {
+	const atoms = atomsOf(drafts, places, limits);
+	const largest = largestAtom(atoms);
+	if (largest <= limits.maxTileBytes) return { drafts, atoms };
+	let best: FittedComponent | undefined;
+	const axes = Math.min(...drafts.map((draft) => draft.box.size.length));
+	for (let axis = 0; axis < axes; axis++) {
+		const cut = cutAlong(drafts, axis, largest, places, limits);
+		if (cut !== undefined && (best === undefined || cut.drafts.length < best.drafts.length)) {
+			best = cut;
+		}
+	}
+	if (best === undefined) throw tooLarge(at(drafts, 0), largest, limits);
+	return best;
+}
+
+function largestAtom(atoms: readonly Atom[]): number {
+	return atoms.reduce((max, atom) => Math.max(max, atom.bytes), 0);
+}
+
+function cutAlong(
+	drafts: readonly Draft[],
+	axis: number,
+	largest: number,
+	places: Places,
+	limits: PlanLimits,
+): FittedComponent | undefined {
+	const longest = Math.max(...drafts.map((draft) => at(draft.box.size, axis)));
+	// Cutting one axis shrinks an atom by that factor at most, so no larger block can help.
+	const first = Math.floor((longest * limits.maxTileBytes) / largest);
+	for (const block of blockSizes(longest, first)) {
+		const pieces = drafts.flatMap((draft) => cutDraft(draft, axis, block));
+		const atoms = components(pieces, places).flatMap((set) => atomsOf(set, places, limits));
+		if (largestAtom(atoms) <= limits.maxTileBytes) return { drafts: pieces, atoms };
+	}
+	return undefined;
+}
+
+/** Block sizes worth trying, largest first: powers of two and even shares, which keep to head and block boundaries. */
+function blockSizes(length: number, most: number): readonly number[] {
+	const sizes = new Set<number>();
+	for (let share = length; share >= 1; share = Math.floor(share / 2))
+		if (share <= most) sizes.add(share);
+	for (let power = 1; power <= most; power *= 2) sizes.add(power);
+	if (most >= 1) sizes.add(most);
+	return [...sizes].filter((size) => size < length).toSorted((a, b) => b - a);
+}
+
+/** Cuts at multiples of `block`, counted from the start of the global tensor so that siblings are cut alike. */
+function cutDraft(draft: Draft, axis: number, block: number): Draft[] {
+	const first = at(draft.box.offset, axis);
+	const end = first + at(draft.box.size, axis);
+	const pieces: Draft[] = [];
+	for (let start = first; start < end;) {
+		const stop = Math.min(end, (Math.floor(start / block) + 1) * block);
+		pieces.push({
+			...draft,
+			box: {
+				offset: draft.box.offset.with(axis, start),
+				size: draft.box.size.with(axis, stop - start),
+			},
+		});
+		start = stop;
+	}
+	return pieces;
+}
+
+function tooLarge(draft: Draft, bytes: number, limits: PlanLimits): HfStreamDcpError {
+	const names = sourcesOf(draft.expr).map((source) => source.name);
+	// Two tiles of this size must fit beside the write buffers, which take up to a sixteenth.
+	const needed = Math.ceil((bytes * 2 * 16) / 15 / 2 ** 20);
+	return new HfStreamDcpError(
+		"BUDGET_EXCEEDED",
+		`${names[0] ?? "a tensor"} cannot be resharded in ${limits.memoryBytes} bytes: block ${formatBox(draft.box)} needs ${bytes} source bytes at once`,
+		{ hint: `Give at least --memory ${needed}MiB.`, facts: { sources: names, bytes } },
+	);
+}

@@ -1,0 +1,123 @@
+import { itemBytes } from "../core/dtype.ts";
+import { invariant } from "../core/errors.ts";
+import type { GatherPiece, Piece } from "../core/ports.ts";
+import { at } from "../core/shape.ts";
+import type { PlanRange } from "./types.ts";
+
+/** Where a source tensor lies: index of its file and first byte. */
+export interface Placed {
+	readonly file: number;
+	readonly begin: number;
+	/** Stored under more than one key: its bytes may be read by several entries. */
+	readonly tied: boolean;
+}
+
+/** Where every source tensor lies, by name. */
+export type Places = ReadonlyMap<string, Placed>;
+
+/** The smallest range around the source bytes of one piece, and how many of them the piece reads. */
+export interface Hull extends PlanRange {
+	readonly coveredBytes: number;
+	readonly piece: GatherPiece;
+	readonly placed: Placed;
+}
+
+/** One hull per gather piece. */
+export function hullsOf(pieces: readonly Piece[], places: Places): Hull[] {
+	const hulls: Hull[] = [];
+	for (const piece of pieces) {
+		if (piece.kind !== "gather") continue;
+		const placed = places.get(piece.source);
+		invariant(placed !== undefined, `no place for source tensor ${piece.source}`);
+		const width = itemBytes(piece.sourceDtype);
+		let last = piece.sourceOffset;
+		let count = 1;
+		for (const dim of piece.dims) {
+			last += dim.sourceStride * (dim.size - 1);
+			count *= dim.size;
+		}
+		hulls.push({
+			file: placed.file,
+			start: placed.begin + piece.sourceOffset * width,
+			end: placed.begin + (last + 1) * width,
+			coveredBytes: count * width,
+			piece,
+			placed,
+		});
+	}
+	return hulls;
+}
+
+/** Orders ranges by file, then by first byte. */
+export function compareRanges(a: PlanRange, b: PlanRange): number {
+	return a.file - b.file || a.start - b.start || a.end - b.end;
+}
+
+/** Joins overlapping and adjacent ranges. */
+export function unionRanges(ranges: readonly PlanRange[]): PlanRange[] {
+	const union: { file: number; start: number; end: number }[] = [];
+	for (const range of ranges.toSorted(compareRanges)) {
+		const last = union.at(-1);
+		if (last !== undefined && last.file === range.file && range.start <= last.end) {
+			last.end = Math.max(last.end, range.end);
+		} else union.push({ file: range.file, start: range.start, end: range.end });
+	}
+	return union;
+}
+
+/** Sum of lengths. */
+export function rangeBytes(ranges: readonly PlanRange[]): number {
+	return ranges.reduce((sum, range) => sum + range.end - range.start, 0);
+}
+
+/** Exactly the source bytes that pieces with these hulls read: sorted, disjoint, not adjacent. */
+export function exactRanges(hulls: readonly Hull[]): PlanRange[] {
+	const exact: PlanRange[] = [];
+	for (const cluster of overlapping(hulls)) {
+		const first = at(cluster, 0);
+		const end = cluster.reduce((max, hull) => Math.max(max, hull.end), 0);
+		const covered = cluster.reduce((sum, hull) => sum + hull.coveredBytes, 0);
+		// No byte of an untied tensor is read twice, so equal sums mean that no byte is left out.
+		const single = cluster.length === 1 || !cluster.some((hull) => hull.placed.tied);
+		if (single && covered === end - first.start) {
+			exact.push({ file: first.file, start: first.start, end });
+		} else exact.push(...cluster.flatMap(runsOf));
+	}
+	return unionRanges(exact);
+}
+
+/** Hulls in source order, split wherever no hull covers the seam. */
+function overlapping(hulls: readonly Hull[]): Hull[][] {
+	const clusters: Hull[][] = [];
+	let end = 0;
+	let file = -1;
+	for (const hull of hulls.toSorted(compareRanges)) {
+		if (hull.file === file && hull.start < end) at(clusters, clusters.length - 1).push(hull);
+		else {
+			clusters.push([hull]);
+			end = 0;
+		}
+		file = hull.file;
+		end = Math.max(end, hull.end);
+	}
+	return clusters;
+}
+
+/** The maximal contiguous source ranges of one piece. */
+function runsOf(hull: Hull): PlanRange[] {
+	const { piece, file } = hull;
+	const width = itemBytes(piece.sourceDtype);
+	const dims = piece.dims.toSorted((a, b) => a.sourceStride - b.sourceStride);
+	let length = 1;
+	let inner = 0;
+	for (; inner < dims.length && at(dims, inner).sourceStride === length; inner++) {
+		length *= at(dims, inner).size;
+	}
+	let starts = [hull.start];
+	for (const dim of dims.slice(inner)) {
+		starts = starts.flatMap((start) =>
+			Array.from({ length: dim.size }, (_, i) => start + i * dim.sourceStride * width),
+		);
+	}
+	return starts.map((start) => ({ file, start, end: start + length * width }));
+}

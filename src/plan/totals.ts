@@ -1,0 +1,40 @@
+import type { RankLoads } from "./place.ts";
+import type { Plan, PlanLimits, PlanRange, PlanTotals } from "./types.ts";
+
+/** Requests that one range becomes. */
+export function requestsOf(range: PlanRange, requestBytes: number): number {
+	return Math.ceil((range.end - range.start) / requestBytes);
+}
+
+/** Adds up what the plan promises. */
+export function totalsOf(plan: {
+	readonly tiles: Plan["tiles"];
+	readonly entries: Plan["entries"];
+	readonly files: Plan["files"];
+	readonly limits: PlanLimits;
+	readonly loads: RankLoads;
+}): PlanTotals {
+	let fetchBytes = 0;
+	let requests = 0;
+	let largestTileBytes = 0;
+	for (const tile of plan.tiles) {
+		fetchBytes += tile.stagingBytes;
+		largestTileBytes = Math.max(largestTileBytes, tile.stagingBytes);
+		for (const range of tile.ranges) requests += requestsOf(range, plan.limits.requestBytes);
+	}
+	const { memoryBytes, writeBufferBytes } = plan.limits;
+	const { owned } = plan.loads;
+	return {
+		fetchBytes,
+		requests,
+		writeBytes: plan.files.reduce((sum, file) => sum + file.bytes, 0),
+		entries: plan.entries.length,
+		files: plan.files.length,
+		memoryBytes: Math.min(memoryBytes, fetchBytes + writeBufferBytes),
+		largestTileBytes,
+		rankBytes: {
+			min: owned.reduce((min, bytes) => Math.min(min, bytes), Number.POSITIVE_INFINITY),
+			max: owned.reduce((max, bytes) => Math.max(max, bytes), 0),
+		},
+	};
+}
