@@ -1,0 +1,70 @@
+import fc from "fast-check";
+import { concat, type Expr, permute, reshape, slice, source, stack } from "../../src/core/expr.ts";
+import { numel } from "../../src/core/shape.ts";
+
+/** Splits a number into factors, in random order. */
+function factorings(value: number): number[][] {
+	const found: number[][] = [[value]];
+	for (let first = 2; first < value; first++) {
+		if (value % first !== 0) continue;
+		for (const rest of factorings(value / first)) found.push([first, ...rest]);
+	}
+	return found;
+}
+
+/** Random expressions of relayout nodes over fresh sources, at most a few hundred elements. */
+export function arbitraryExpr(): fc.Arbitrary<Expr> {
+	return fc.infiniteStream(fc.nat(1_000_003)).map((stream) => {
+		const next = (below: number): number => Number(stream.next().value) % below;
+		let count = 0;
+		const leaf = (shape: readonly number[]): Expr => source(`s${count++}`, "float32", shape);
+		const grow = (shape: readonly number[], depth: number): Expr => {
+			if (depth === 0) return leaf(shape);
+			const elements = numel(shape);
+			const axis = shape.length === 0 ? -1 : next(shape.length);
+			switch (next(6)) {
+				case 0:
+					if (axis < 0) return leaf(shape);
+					{
+						const before = next(3);
+						const larger = shape.map((size, d) => (d === axis ? size + before + next(3) : size));
+						return slice(grow(larger, depth - 1), axis, before, before + shape[axis]!);
+					}
+				case 1: {
+					const order = shape.map((_, d) => d);
+					for (let d = order.length - 1; d > 0; d--) {
+						const other = next(d + 1);
+						[order[d], order[other]] = [order[other]!, order[d]!];
+					}
+					const inner: number[] = [];
+					order.forEach((from, d) => (inner[from] = shape[d]!));
+					return permute(grow(inner, depth - 1), order);
+				}
+				case 2: {
+					const options = factorings(Math.max(1, elements));
+					return reshape(grow(options[next(options.length)]!, depth - 1), shape);
+				}
+				case 3:
+				case 4: {
+					if (axis < 0 || shape[axis]! < 2) return leaf(shape);
+					const first = 1 + next(shape[axis]! - 1);
+					const parts = [first, shape[axis]! - first].map((size) =>
+						grow(shape.with(axis, size), depth - 1),
+					);
+					return concat(parts, axis);
+				}
+				default: {
+					if (axis < 0 || shape[axis]! > 5) return leaf(shape);
+					const rest = shape.toSpliced(axis, 1);
+					const parts = Array.from({ length: shape[axis]! }, () => grow(rest, depth - 1));
+					return stack(parts, axis);
+				}
+			}
+		};
+		const rank = 1 + next(3);
+		return grow(
+			Array.from({ length: rank }, () => 1 + next(8)),
+			4,
+		);
+	});
+}
