@@ -1,0 +1,49 @@
+"""Answers oracle jobs, one JSON object per line, so that torch is imported once for a whole test file.
+
+In: `{"kind": "...", ...}` on stdin. Out: `{"ok": ...}` or `{"error": "..."}` on stdout; everything else goes to stderr.
+"""
+
+import json
+import os
+import sys
+import traceback
+
+import torch
+
+import expected
+import fsdp2
+import load_dtensor
+import whole
+
+
+def make_models(job):
+    # `transformers` takes seconds to import: only the jobs that use it pay.
+    import make_models
+
+    return make_models.make_models(job)
+
+
+JOBS = {
+    "models": make_models,
+    "expected": expected.write_expected,
+    "load": load_dtensor.load,
+    "fsdp2": fsdp2.load_fsdp2,
+    "whole": whole.load_whole,
+}
+
+
+def main():
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        job = json.loads(line)
+        try:
+            answer = {"ok": JOBS[job["kind"]](job)}
+        except Exception:
+            answer = {"error": traceback.format_exc()}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+main()

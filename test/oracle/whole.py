@@ -1,0 +1,46 @@
+"""Reads a checkpoint without any mesh: torch's own single-process conversion to one `torch.save` file."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+
+from load_dtensor import same_bits
+
+
+def compare_state(state, expected, nan_payload_matters=True):
+    different = [key for key in expected if key in state and not equal(state[key], expected[key], nan_payload_matters)]
+    return {
+        "keys": len(state),
+        "missing": sorted(set(expected) - set(state)),
+        "extra": sorted(set(state) - set(expected)),
+        "mismatched": different,
+        "dtypes": sorted({str(tensor.dtype) for tensor in state.values()}),
+        "nans": sum(int(tensor.isnan().sum()) for tensor in state.values()),
+    }
+
+
+def equal(a, b, nan_payload_matters):
+    if nan_payload_matters or a.dtype != b.dtype or a.shape != b.shape:
+        return same_bits(a, b)
+    nan = b.isnan()
+    return torch.equal(a.isnan(), nan) and same_bits(a.masked_fill(nan, 0), b.masked_fill(nan, 0))
+
+
+def flatten(state, prefix=""):
+    for name, value in state.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def load_whole(job):
+    """`dcp_to_torch_save`, then every tensor against the expected file."""
+    with tempfile.TemporaryDirectory(prefix="oracle-whole-") as folder:
+        file = Path(folder) / "whole.pt"
+        dcp_to_torch_save(job["checkpoint"], file)
+        state = dict(flatten(torch.load(file, weights_only=True)))
+    return compare_state(state, load_file(job["expected"]), job.get("nan") != "any")
