@@ -1,0 +1,62 @@
+import type { Command } from "commander";
+import { parseConversionOptions, prepareConversion } from "../../index.ts";
+import { addConversionFlags, type FlagValues, readConversionFlags } from "../flags.ts";
+import { examplesHelp, referenceHelp } from "../help.ts";
+import { watchInterrupts } from "../interrupt.ts";
+import type { CliIo } from "../io.ts";
+import { createProgress, type LogFormat } from "../progress.ts";
+import { planJson, renderPlan } from "../render-plan.ts";
+
+/** Adds `plan`, which shows what a conversion would do. */
+export function addPlanCommand(program: Command, io: CliIo): void {
+	const command = program
+		.command("plan")
+		.usage("<repo|directory> [flags]")
+		.summary("show what a conversion would fetch and write; reads headers only")
+		.description(
+			"Show what a conversion would fetch and write. Reads headers, never a weight byte.",
+		)
+		.argument("<repo>", "org/name on the Hub, or a directory with safetensors files")
+		.option("--json", "the whole plan as JSON, the same bytes on every run");
+	addConversionFlags(command)
+		.addHelpText(
+			"after",
+			examplesHelp([
+				"hf-stream-dcp plan meta-llama/Llama-4-Scout-17B-16E --dp-shard 64 --tp 8 --ep 16",
+				"hf-stream-dcp plan Qwen/Qwen3-8B --dp-shard 8 --json > plan.json",
+			]),
+		)
+		.addHelpText("after", referenceHelp)
+		.action(async (repo: string, values: FlagValues) => {
+			const options = parseConversionOptions({
+				...readConversionFlags(repo, values),
+				environment: io.env,
+			});
+			await runPlanCommand(io, options, values);
+		});
+}
+
+async function runPlanCommand(
+	io: CliIo,
+	options: ReturnType<typeof parseConversionOptions>,
+	values: FlagValues,
+): Promise<void> {
+	const format = values["logFormat"] as LogFormat;
+	const progress = createProgress(io, { format, quiet: values["quiet"] === true });
+	using interrupts = watchInterrupts(io, "stopping");
+	try {
+		await using preparation = await prepareConversion({
+			...options,
+			signal: interrupts.signal,
+			onEvent: progress.onEvent,
+		});
+		progress.stop();
+		if (values["json"] === true) {
+			for (const piece of planJson(preparation)) io.stdout.write(piece);
+		} else {
+			io.stdout.write(`${renderPlan(preparation)}\n`);
+		}
+	} finally {
+		progress.stop();
+	}
+}

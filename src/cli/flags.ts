@@ -1,0 +1,232 @@
+import { type Command, Option } from "commander";
+import { HfStreamDcpError } from "../index.ts";
+
+/** A parsed command line by attribute name; flags that were not given are absent. */
+export type FlagValues = { readonly [attribute: string]: unknown };
+
+interface LayoutFlag {
+	/** Key of the parallelism options. */
+	readonly key: string;
+	/** Our flag, without dashes. */
+	readonly flag: string;
+	/** What follows `--parallelism.`; none when torchtitan takes it from its launcher. */
+	readonly torchtitan?: string;
+	readonly argument: string;
+	readonly help: string;
+}
+
+/**
+ * Every flag of the mesh in both spellings.
+ *
+ * @see torchtitan `config/job_config.py` (June 2026) for the long names; `expert_tensor_parallel_degree` left it on 2026-04-30.
+ */
+export const LAYOUT_FLAGS: readonly LayoutFlag[] = [
+	{
+		key: "dpReplicate",
+		flag: "dp-replicate",
+		torchtitan: "data_parallel_replicate_degree",
+		argument: "<n>",
+		help: "copies of the sharded model (HSDP)",
+	},
+	{
+		key: "dpShard",
+		flag: "dp-shard",
+		torchtitan: "data_parallel_shard_degree",
+		argument: "<n>",
+		help: "FSDP degree; -1 takes the ranks that --world-size leaves",
+	},
+	{
+		key: "tp",
+		flag: "tp",
+		torchtitan: "tensor_parallel_degree",
+		argument: "<n>",
+		help: "tensor parallel degree",
+	},
+	{
+		key: "cp",
+		flag: "cp",
+		torchtitan: "context_parallel_degree",
+		argument: "<n>",
+		help: "context parallel degree",
+	},
+	{
+		key: "pp",
+		flag: "pp",
+		torchtitan: "pipeline_parallel_degree",
+		argument: "<n>",
+		help: "pipeline parallel degree",
+	},
+	{
+		key: "ep",
+		flag: "ep",
+		torchtitan: "expert_parallel_degree",
+		argument: "<n>",
+		help: "expert parallel degree",
+	},
+	{
+		key: "etp",
+		flag: "etp",
+		torchtitan: "expert_tensor_parallel_degree",
+		argument: "<n>",
+		help: "expert tensor parallel degree, for targets that have it",
+	},
+	{
+		key: "worldSize",
+		flag: "world-size",
+		argument: "<n>",
+		help: "ranks of the training job; checked against the mesh",
+	},
+	{
+		key: "pipelineSchedule",
+		flag: "pp-schedule",
+		torchtitan: "pipeline_parallel_schedule",
+		argument: "<name>",
+		help: "pipeline schedule: 1F1B, Interleaved1F1B, …",
+	},
+	{
+		key: "layersPerStage",
+		flag: "pp-layers-per-stage",
+		torchtitan: "pipeline_parallel_layers_per_stage",
+		argument: "<n>",
+		help: "layers of one pipeline stage",
+	},
+	{
+		key: "firstStageLessLayers",
+		flag: "pp-first-stage-less-layers",
+		torchtitan: "pipeline_parallel_first_stage_less_layers",
+		argument: "<n>",
+		help: "layers that the embedding counts for",
+	},
+	{
+		key: "lastStageLessLayers",
+		flag: "pp-last-stage-less-layers",
+		torchtitan: "pipeline_parallel_last_stage_less_layers",
+		argument: "<n>",
+		help: "layers that norm and head count for",
+	},
+	{
+		key: "moduleFqnsPerModelPart",
+		flag: "pp-module-fqns",
+		torchtitan: "module_fqns_per_model_part",
+		argument: "<parts>",
+		help: 'modules of every stage: "tok_embeddings,layers.0;layers.1,norm,lm_head" or JSON',
+	},
+];
+
+const TORCHTITAN_PREFIX = "--parallelism.";
+
+function shortOption({ flag, argument, help }: LayoutFlag): Option {
+	return new Option(`--${flag} ${argument}`, help).helpGroup("Mesh of the training job:");
+}
+
+function longOption(flag: LayoutFlag): Option | undefined {
+	if (flag.torchtitan === undefined) return undefined;
+	return new Option(
+		`${TORCHTITAN_PREFIX}${flag.torchtitan} ${flag.argument}`,
+		`as --${flag.flag}`,
+	).helpGroup(`The same by torchtitan's names, ${TORCHTITAN_PREFIX}NAME:`);
+}
+
+/** torchtitan's names as help lists them: their common beginning is in the heading, which keeps the columns narrow. */
+function helpTerm(option: Option): string {
+	return option.flags.replace(TORCHTITAN_PREFIX, "");
+}
+
+/** Adds the flags that decide a plan. */
+export function addConversionFlags(command: Command): Command {
+	command
+		.configureHelp({ optionTerm: helpTerm })
+		.option("--revision <ref>", "branch, tag or commit on the Hub (default: main)")
+		.option("--target <profile>", "key profile of the trainer; listed below (default: torchtitan)")
+		.option("--family <name>", "model family; listed below (default: by config.json)")
+		.option("--dtype <dtype>", "keep, bfloat16, float16 or float32 (default: keep)")
+		.option("--memory <size>", "memory budget of the stream, e.g. 512MiB, 2GB (default: 512MiB)")
+		.option("--connections <n>", "requests at a time (default: 8)");
+	for (const flag of LAYOUT_FLAGS) command.addOption(shortOption(flag));
+	for (const flag of LAYOUT_FLAGS) {
+		const option = longOption(flag);
+		if (option !== undefined) command.addOption(option);
+	}
+	return addLogFlags(command);
+}
+
+/** Adds the flags that decide what is written to stderr. */
+export function addLogFlags(command: Command): Command {
+	return command
+		.addOption(
+			new Option("--log-format <format>", "of everything on stderr")
+				.choices(["text", "json"])
+				.default("text"),
+		)
+		.option("--quiet", "no progress; warnings and errors only");
+}
+
+function conflict(short: string, long: string, a: string, b: string): HfStreamDcpError {
+	return new HfStreamDcpError(
+		"OPTIONS_INVALID",
+		`${short} ${a} and ${long} ${b} say different things about the same setting`,
+		{ hint: "Give one of them.", facts: { flags: [short, long], values: [a, b] } },
+	);
+}
+
+/**
+ * The parallelism options a command line asks for; every value still text.
+ *
+ * @throws {HfStreamDcpError} `OPTIONS_INVALID` when two spellings of a setting disagree.
+ */
+export function readLayoutFlags(values: FlagValues): { readonly [key: string]: string } {
+	const result: { [key: string]: string } = {};
+	for (const flag of LAYOUT_FLAGS) {
+		const short = values[shortOption(flag).attributeName()];
+		const longName = longOption(flag);
+		const long = longName === undefined ? undefined : values[longName.attributeName()];
+		if (typeof short === "string" && typeof long === "string" && short.trim() !== long.trim()) {
+			throw conflict(`--${flag.flag}`, `${TORCHTITAN_PREFIX}${flag.torchtitan ?? ""}`, short, long);
+		}
+		const value = short ?? long;
+		if (typeof value === "string") result[flag.key] = value;
+	}
+	return result;
+}
+
+/** The options object of a command line, for the options gate: flags that were not given are left out. */
+export function readConversionFlags(
+	repo: string,
+	values: FlagValues,
+): { readonly [key: string]: unknown } {
+	return {
+		repo,
+		revision: values["revision"],
+		target: values["target"],
+		family: values["family"],
+		dtype: values["dtype"],
+		memoryBytes: values["memory"],
+		connections: values["connections"],
+		parallelism: readLayoutFlags(values),
+	};
+}
+
+/** torchtitan's parser takes `-` for `_` in its names; so do we. */
+export function normaliseArguments(argv: readonly string[]): string[] {
+	return argv.map((argument) => {
+		if (!argument.startsWith(TORCHTITAN_PREFIX)) return argument;
+		const [name = "", ...value] = argument.split("=");
+		const rest = name.slice(TORCHTITAN_PREFIX.length).replaceAll("-", "_");
+		return [`${TORCHTITAN_PREFIX}${rest}`, ...value].join("=");
+	});
+}
+
+const FLAG_OF_OPTION: { readonly [path: string]: string } = {
+	repo: "<repo>",
+	memoryBytes: "--memory",
+};
+
+/** The flag a person typed for the option at `path`: `--tp` for `parallelism.tp`. */
+export function flagOfOption(path: string): string {
+	const [first = "", second] = path.split(".");
+	if (first === "parallelism" && second !== undefined) {
+		const flag = LAYOUT_FLAGS.find(({ key }) => key === second);
+		return flag === undefined ? path : `--${flag.flag}`;
+	}
+	return FLAG_OF_OPTION[first] ?? `--${first}`;
+}

@@ -1,0 +1,79 @@
+import type { ParallelismInput } from "../index.ts";
+import { LAYOUT_FLAGS } from "./flags.ts";
+
+/** What decides how a checkpoint is loaded. */
+export interface LoadRecipe {
+	/** Absolute path of the checkpoint. */
+	readonly directory: string;
+	/** Name of the key profile: `torchtitan@2026-06`, `hf`. */
+	readonly target: string;
+	readonly family: string;
+	readonly worldSize: number;
+	readonly parallelism: ParallelismInput;
+}
+
+/** Most ranks that torchtitan's `run_train.sh` starts: it runs one machine. */
+const RANKS_PER_MACHINE = 8;
+
+/** `text` as one word of a POSIX shell. */
+export function quoteForShell(text: string): string {
+	return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+function parallelismFlags({ parallelism, worldSize }: LoadRecipe): string[] {
+	const { dpReplicate = 1, cp = 1, tp = 1, pp = 1 } = parallelism;
+	// Always said, and never as -1: left out, torchtitan derives it from however many ranks it finds.
+	const dpShard = worldSize / (dpReplicate * cp * tp * pp);
+	const values: { readonly [key: string]: unknown } = { ...parallelism, dpShard };
+	return LAYOUT_FLAGS.flatMap(({ key, torchtitan }) => {
+		const value = values[key];
+		if (torchtitan === undefined || value === undefined) return [];
+		const text = typeof value === "string" ? value : JSON.stringify(value);
+		return [`--parallelism.${torchtitan}=${quoteForShell(text)}`];
+	});
+}
+
+function torchtitanLines(recipe: LoadRecipe): string[] {
+	const { directory, family, worldSize } = recipe;
+	const launch =
+		worldSize <= RANKS_PER_MACHINE
+			? `NGPU=${worldSize} MODULE=${family} CONFIG=YOUR_CONFIG ./run_train.sh`
+			: `torchrun YOUR_NODES_AND_RENDEZVOUS -m torchtitan.train --module ${family} --config YOUR_CONFIG`;
+	const flags = [
+		"--checkpoint.enable",
+		`--checkpoint.initial_load_path=${quoteForShell(directory)}`,
+		...parallelismFlags(recipe),
+	];
+	return [
+		`Load it in torchtitan (${worldSize} ${worldSize === 1 ? "rank" : "ranks"}):`,
+		"",
+		`  ${[launch, ...flags].join(" \\\n    ")}`,
+		"",
+		"torchtitan ignores --checkpoint.initial_load_path while its own checkpoint folder (outputs/checkpoint by default)",
+		"holds a step-* folder: remove those, or give this run another --dump_folder.",
+	];
+}
+
+function torchLines({ directory, worldSize }: LoadRecipe): string[] {
+	return [
+		`Load it in a model that is sharded the same way (${worldSize} ${worldSize === 1 ? "rank" : "ranks"}):`,
+		"",
+		"  import torch.distributed.checkpoint as dcp",
+		"",
+		"  state = model.state_dict()  # after fully_shard(model)",
+		`  dcp.load(state, checkpoint_id=${JSON.stringify(directory)})`,
+		"  model.load_state_dict(state)",
+	];
+}
+
+/** Whether a key profile is one of torchtitan's. */
+export function isTorchtitanTarget(target: string): boolean {
+	return target.split("@")[0] === "torchtitan";
+}
+
+/** How to load a checkpoint, for people to copy; no line break at the end. */
+export function describeLoading(recipe: LoadRecipe): string {
+	return (isTorchtitanTarget(recipe.target) ? torchtitanLines(recipe) : torchLines(recipe)).join(
+		"\n",
+	);
+}

@@ -1,0 +1,90 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { Command } from "commander";
+import { addConvertCommand } from "./commands/convert-command.ts";
+import { addDemoCommand } from "./commands/demo-command.ts";
+import { addInspectCommand } from "./commands/inspect-command.ts";
+import { addPlanCommand } from "./commands/plan-command.ts";
+import { normaliseArguments } from "./flags.ts";
+import { referenceHelp } from "./help.ts";
+import type { CliIo } from "./io.ts";
+import type { LogFormat } from "./progress.ts";
+import { renderError } from "./render-error.ts";
+
+/** The version in package.json, which lies above `src/` and above `dist/src/`. */
+function readVersion(): string {
+	for (const path of ["../../package.json", "../../../package.json"]) {
+		try {
+			const text = readFileSync(fileURLToPath(new URL(path, import.meta.url)), "utf8");
+			const { name, version } = JSON.parse(text) as { name?: string; version?: string };
+			if (name === "hf-stream-dcp" && version !== undefined) return version;
+		} catch {
+			// The other place, then.
+		}
+	}
+	return "unknown";
+}
+
+/** The commands and their flags. */
+export function createProgram(io: CliIo): Command {
+	const program = new Command("hf-stream-dcp")
+		.usage("<repo|directory> --out DIR [flags]\n       hf-stream-dcp [command] [flags]")
+		.description(
+			"Stream a Hugging Face model into a PyTorch Distributed Checkpoint that is already cut\nfor the training job that will load it.",
+		)
+		.version(readVersion(), "--version", "print the version")
+		.helpOption("-h, --help", "print help for a command")
+		.helpCommand(false)
+		.showSuggestionAfterError()
+		.showHelpAfterError("Try --help.")
+		.exitOverride()
+		.configureOutput({
+			writeOut: (text) => io.stdout.write(text),
+			writeErr: (text) => io.stderr.write(text),
+			getOutHelpWidth: () => io.stdout.columns ?? 100,
+			getErrHelpWidth: () => io.stderr.columns ?? 100,
+			getOutHasColors: () => false,
+			getErrHasColors: () => false,
+		});
+	const convert = addConvertCommand(program, io);
+	addPlanCommand(program, io);
+	addInspectCommand(program, io);
+	addDemoCommand(program, io);
+	return program.addHelpText("after", () => `\n${flagsHelp(convert)}${referenceHelp()}`);
+}
+
+/** The flags of `command` as its own help lists them. */
+function flagsHelp(command: Command): string {
+	const help = command.helpInformation();
+	return `Flags of a conversion:\n${help.slice(help.indexOf("\n", help.indexOf("\nOptions:") + 1) + 1)}`;
+}
+
+function logFormatOf(argv: readonly string[]): LogFormat {
+	const flag = argv.findLastIndex((argument) => argument.startsWith("--log-format"));
+	return argv[flag] === "--log-format=json" ||
+		(argv[flag] === "--log-format" && argv[flag + 1] === "json")
+		? "json"
+		: "text";
+}
+
+/**
+ * Runs one command line.
+ *
+ * @param argv - Arguments after the program's name.
+ * @returns The exit code; nothing is thrown.
+ */
+export async function main(argv: readonly string[], io: CliIo): Promise<number> {
+	const program = createProgram(io);
+	try {
+		if (argv.length === 0) {
+			io.stderr.write(program.helpInformation());
+			return 2;
+		}
+		await program.parseAsync(normaliseArguments(argv), { from: "user" });
+		return 0;
+	} catch (error) {
+		const { text, exitCode } = renderError(error, logFormatOf(argv));
+		if (text !== "") io.stderr.write(text);
+		return exitCode;
+	}
+}

@@ -1,0 +1,81 @@
+import { inspect } from "node:util";
+import { CommanderError } from "commander";
+import {
+	EXIT_CODES,
+	type HfStreamDcpError,
+	isHfStreamDcpError,
+	type OptionIssue,
+} from "../index.ts";
+import { flagOfOption } from "./flags.ts";
+import { EXIT_INTERRUPTED, InterruptedError } from "./interrupt.ts";
+import type { LogFormat } from "./progress.ts";
+
+/** What the shell sees for a mistake in the command itself. */
+export const EXIT_USAGE = 2;
+
+/** What the shell sees for a bug of this program. */
+export const EXIT_BUG = 1;
+
+/** An error as the shell and the person see it. */
+export interface RenderedError {
+	/** For stderr; ends with a line break, or is empty. */
+	readonly text: string;
+	readonly exitCode: number;
+}
+
+/** Longest chain of causes that is printed; a chain may be circular. */
+const MAX_CAUSES = 8;
+
+function messageOf(thrown: unknown): string {
+	if (thrown instanceof Error) return thrown.message;
+	return typeof thrown === "string" ? thrown : inspect(thrown);
+}
+
+function causesOf(error: Error): string[] {
+	const lines: string[] = [];
+	let cause: unknown = error.cause;
+	while (cause !== undefined && cause !== null && lines.length < MAX_CAUSES) {
+		lines.push(messageOf(cause));
+		cause = cause instanceof Error ? cause.cause : undefined;
+	}
+	return lines;
+}
+
+function flagIssues(error: HfStreamDcpError): string | undefined {
+	const issues = error.facts["issues"];
+	if (error.code !== "OPTIONS_INVALID" || !Array.isArray(issues)) return undefined;
+	const lines = (issues as readonly OptionIssue[]).map(
+		({ path, message }) => `${flagOfOption(path)}: ${message}`,
+	);
+	return lines.join("\n");
+}
+
+function renderOurs(error: HfStreamDcpError): string {
+	const lines = [`error: ${flagIssues(error) ?? error.message}`];
+	for (const cause of causesOf(error)) lines.push(`  caused by: ${cause}`);
+	if (error.hint !== undefined) lines.push(`hint: ${error.hint}`);
+	return `${lines.join("\n")}\n`;
+}
+
+function renderJson(error: unknown, exitCode: number): string {
+	if (!(error instanceof Error))
+		return `${JSON.stringify({ kind: "error", message: messageOf(error), exitCode })}\n`;
+	const { code, hint } = isHfStreamDcpError(error) ? error : { code: undefined, hint: undefined };
+	const causes = causesOf(error);
+	return `${JSON.stringify({ kind: "error", code, message: error.message, hint, causes, exitCode })}\n`;
+}
+
+/** Message, causes and hint for what a user can mend, without a stack trace; the stack for a bug of ours. */
+export function renderError(error: unknown, format: LogFormat): RenderedError {
+	if (error instanceof InterruptedError) return { text: "", exitCode: EXIT_INTERRUPTED };
+	// Commander has already written its message, or the help that was asked for.
+	if (error instanceof CommanderError) {
+		return { text: "", exitCode: error.exitCode === 0 ? 0 : EXIT_USAGE };
+	}
+	const isOurs = isHfStreamDcpError(error);
+	const exitCode = isOurs ? EXIT_CODES[error.code] : EXIT_BUG;
+	if (format === "json") return { text: renderJson(error, exitCode), exitCode };
+	if (isOurs) return { text: renderOurs(error), exitCode };
+	const stack = error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
+	return { text: `internal error; please report this:\n${stack}\n`, exitCode };
+}

@@ -1,0 +1,127 @@
+import type { CheckpointIndex, CheckpointTensor, Entry, Source } from "../index.ts";
+import { formatBytes, formatCount, formatTable, plural } from "./format.ts";
+
+/** A data file and its size. */
+export interface FileSize {
+	readonly name: string;
+	readonly bytes: number;
+}
+
+function shape(sizes: readonly number[]): string {
+	return `[${sizes.join(", ")}]`;
+}
+
+function truncated(total: number, limit: number, what: string): string[] {
+	return total > limit ? [`… ${formatCount(total - limit)} more ${what}; --limit 0 shows all`] : [];
+}
+
+function section(title: string, table: string, notes: readonly string[]): string {
+	return [title, table, ...notes].filter((part) => part !== "").join("\n");
+}
+
+/** `[64, 5120] × 8`, or the sizes that differ: `3 sizes × 8`. */
+function describeChunks(entries: readonly Entry[]): string {
+	const sizes = new Set(entries.map(({ box }) => shape(box.size)));
+	const [only = "–"] = sizes;
+	return sizes.size <= 1
+		? `${entries.length} × ${only}`
+		: `${entries.length} of ${sizes.size} sizes`;
+}
+
+function storedBytes(entries: readonly { readonly length: number }[]): number {
+	return entries.reduce((sum, { length }) => sum + length, 0);
+}
+
+function tensorRow({ fqn, dtype, shape: sizes, entries }: CheckpointTensor): string[] {
+	const files = new Set(entries.map(({ file }) => file));
+	return [
+		fqn,
+		dtype,
+		shape(sizes),
+		describeChunks(entries),
+		String(files.size),
+		formatBytes(storedBytes(entries)),
+	];
+}
+
+/** A checkpoint's tensors and files as tables, at most `limit` rows each; no line break at the end. */
+export function renderCheckpoint(
+	index: CheckpointIndex,
+	files: readonly FileSize[],
+	limit: number,
+): string {
+	const { tensors, objects } = index;
+	const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
+	const chunks = tensors.reduce((sum, { entries }) => sum + entries.length, 0);
+	const summary = [
+		plural(tensors.length, "tensor"),
+		plural(chunks, "chunk"),
+		...(objects.length > 0 ? [plural(objects.length, "other object")] : []),
+		plural(files.length, "file"),
+		formatBytes(total),
+	].join(", ");
+	const tensorTable = formatTable(
+		[
+			["tensor", "dtype", "shape", "chunks", "files", "stored"],
+			...tensors.slice(0, limit).map(tensorRow),
+		],
+		[4, 5],
+	);
+	const perFile = new Map<string, number>();
+	for (const { file } of tensors.flatMap(({ entries }) => entries)) {
+		perFile.set(file, (perFile.get(file) ?? 0) + 1);
+	}
+	const fileTable = formatTable(
+		[
+			["file", "chunks", "size"],
+			...files
+				.slice(0, limit)
+				.map(({ name, bytes }) => [name, formatCount(perFile.get(name) ?? 0), formatBytes(bytes)]),
+		],
+		[1, 2],
+	);
+	const sections = [
+		section(summary, "", []),
+		section("", tensorTable, truncated(tensors.length, limit, "tensors")),
+		section("", fileTable, truncated(files.length, limit, "files")),
+	];
+	if (objects.length > 0) {
+		const rows = objects.slice(0, limit).map(({ fqn, length }) => [fqn, formatBytes(length)]);
+		const objectTable = formatTable([["object (not unpickled)", "stored"], ...rows], [1]);
+		sections.push(section("", objectTable, truncated(objects.length, limit, "objects")));
+	}
+	return sections.join("\n\n");
+}
+
+/** A model repository's tensors and files as tables, at most `limit` rows each; no line break at the end. */
+export function renderSource(source: Source, limit: number): string {
+	const { tensors, files } = source;
+	const total = tensors.reduce((sum, { begin, end }) => sum + end - begin, 0);
+	const tensorTable = formatTable(
+		[
+			["tensor", "dtype", "shape", "file", "size"],
+			...tensors
+				.slice(0, limit)
+				.map(({ name, dtype, shape: sizes, file, begin, end }) => [
+					name,
+					dtype,
+					shape(sizes),
+					file,
+					formatBytes(end - begin),
+				]),
+		],
+		[4],
+	);
+	const fileTable = formatTable(
+		[
+			["file", "size"],
+			...files.slice(0, limit).map(({ path, bytes }) => [path, formatBytes(bytes)]),
+		],
+		[1],
+	);
+	return [
+		`${source.repo} @ ${source.commit}\n${plural(tensors.length, "tensor")}, ${plural(files.length, "file")}, ${formatBytes(total)} of weights`,
+		section("", tensorTable, truncated(tensors.length, limit, "tensors")),
+		section("", fileTable, truncated(files.length, limit, "files")),
+	].join("\n\n");
+}

@@ -1,0 +1,112 @@
+import type { Plan, Preparation, SourceNote } from "../index.ts";
+import { formatBytes, formatCount, formatMemory, formatTable, plural } from "./format.ts";
+
+/** Names that are shown of a list before `…`. */
+const SHOWN_NAMES = 3;
+
+function someNames(names: readonly string[]): string {
+	const shown = names.slice(0, SHOWN_NAMES).join(", ");
+	return names.length > SHOWN_NAMES ? `${shown}, …` : shown;
+}
+
+/** One line per reason: how many tensors it concerns, and some of their names. */
+export function summariseNotes(notes: readonly SourceNote[]): string[] {
+	const byReason = new Map<string, string[]>();
+	for (const { name, reason } of notes) {
+		const names = byReason.get(reason);
+		if (names === undefined) byReason.set(reason, [name]);
+		else names.push(name);
+	}
+	return [...byReason].map(
+		([reason, names]) => `${plural(names.length, "tensor")}: ${reason} (${someNames(names)})`,
+	);
+}
+
+/** What a plan leaves out, stores twice and adds, as rows of a table; nothing for what does not happen. */
+export function nameRows(plan: Pick<Plan, "dropped" | "tied" | "synthesised">): string[][] {
+	const rows: string[][] = [];
+	for (const line of summariseNotes(plan.dropped)) rows.push(["dropped", line]);
+	for (const line of summariseNotes(plan.tied)) rows.push(["tied", line]);
+	if (plan.synthesised.length > 0) {
+		const { synthesised } = plan;
+		rows.push([
+			"added",
+			`${plural(synthesised.length, "tensor")} that no source has (${someNames(synthesised)})`,
+		]);
+	}
+	return rows;
+}
+
+/** `org/name @ 0123456789ab` or the directory. */
+export function describeSource(source: Plan["source"]): string {
+	return source.commit === "local" ? source.repo : `${source.repo} @ ${source.commit.slice(0, 12)}`;
+}
+
+/** The plan as a table for people; no line break at the end. */
+export function renderPlan(preparation: Preparation): string {
+	const { plan } = preparation;
+	const { totals, source } = plan;
+	const { min, max } = totals.rankBytes;
+	const rows = [
+		["source", `${describeSource(source)} (${preparation.sourceKind})`],
+		[
+			"",
+			`${plural(source.files.length, "file")}, ${plural(source.tensors.length, "tensor")}, ${formatBytes(preparation.headerBytes)} of headers read`,
+		],
+		["target", `${plan.target}, family ${plan.family}`],
+		["mesh", plan.layout],
+		["fetch", `${formatBytes(totals.fetchBytes)} in ${plural(totals.requests, "request")}`],
+		[
+			"write",
+			`${formatBytes(totals.writeBytes)}: ${plural(totals.files, "file")}, ${plural(totals.entries, "entry", "entries")} of ${plural(plan.tensors.length, "tensor")}`,
+		],
+		[".metadata", formatBytes(preparation.metadataBytes)],
+		["per rank", min === max ? formatBytes(max) : `${formatBytes(min)} to ${formatBytes(max)}`],
+		[
+			"memory",
+			`${formatMemory(totals.memoryBytes)} at most, of a budget of ${formatMemory(plan.limits.memoryBytes)}`,
+		],
+		[
+			"tiles",
+			`${formatCount(plan.tiles.length)}, the largest ${formatMemory(totals.largestTileBytes)}`,
+		],
+		...nameRows(plan),
+		...preparation.warnings.map((warning) => ["warning", warning]),
+	];
+	return formatTable(rows);
+}
+
+/**
+ * The plan as JSON, in pieces: one line per tensor, entry and tile, since the whole may be longer than a string can be.
+ * The same plan gives the same bytes.
+ *
+ * @yields Text to be written one after the other.
+ */
+export function* planJson(preparation: Preparation): Generator<string> {
+	const { plan, sourceKind, headerBytes, metadataBytes, warnings } = preparation;
+	const record: { readonly [key: string]: unknown } = {
+		...plan,
+		sourceKind,
+		headerBytes,
+		metadataBytes,
+		warnings,
+	};
+	let separator = "{\n";
+	for (const [key, value] of Object.entries(record)) {
+		if (value === undefined) continue;
+		yield `${separator}${JSON.stringify(key)}: `;
+		separator = ",\n";
+		if (Array.isArray(value) && value.length > 0) yield* arrayJson(value);
+		else yield JSON.stringify(value);
+	}
+	yield "\n}\n";
+}
+
+function* arrayJson(items: readonly unknown[]): Generator<string> {
+	let separator = "[\n";
+	for (const item of items) {
+		yield `${separator}${JSON.stringify(item)}`;
+		separator = ",\n";
+	}
+	yield "\n]";
+}

@@ -1,0 +1,43 @@
+import { resolve } from "node:path";
+import type { ConvertOptions, ConvertSummary } from "../index.ts";
+import { formatBytes, formatDuration, formatTable, plural } from "./format.ts";
+import { describeLoading } from "./load-command.ts";
+import { describeSource, nameRows } from "./render-plan.ts";
+
+/** What a conversion did and how its result is loaded; no line break at the end. */
+export function renderSummary(summary: ConvertSummary, options: ConvertOptions): string {
+	const { plan, seconds } = summary;
+	const directory = resolve(summary.directory);
+	const rate = seconds > 0 ? ` (${formatBytes(summary.fetchedBytes / seconds)}/s)` : "";
+	const rows = [
+		["source", describeSource(plan.source)],
+		["checkpoint", directory],
+		["mesh", plan.layout],
+		["target", `${plan.target}, family ${plan.family}`],
+		[
+			"fetched",
+			`${formatBytes(summary.fetchedBytes)} in ${plural(summary.requests, "request")}, ${formatDuration(seconds)}${rate}`,
+		],
+		[
+			"written",
+			`${formatBytes(summary.writtenBytes)}: ${plural(plan.totals.files, "file")}, ${plural(plan.totals.entries, "entry", "entries")}; .metadata ${formatBytes(summary.metadataBytes)}`,
+		],
+		...nameRows(plan),
+	];
+	if (summary.resumedEntries > 0) {
+		rows.push([
+			"resumed",
+			`${plural(summary.resumedEntries, "entry was", "entries were")} finished by an earlier run`,
+		]);
+	}
+	if (summary.retries > 0) rows.push(["retries", String(summary.retries)]);
+	rows.push(["reshard", summary.backend]);
+	const loading = describeLoading({
+		directory,
+		target: plan.target,
+		family: plan.family,
+		worldSize: plan.worldSize,
+		parallelism: options.parallelism,
+	});
+	return `${formatTable(rows)}\n\n${loading}`;
+}

@@ -1,0 +1,257 @@
+import * as v from "valibot";
+import { HfStreamDcpError } from "./core/errors.ts";
+import type { EventListener } from "./core/events.ts";
+import type { ParallelismInput } from "./layout/parallelism.ts";
+
+/** Environment variables, as in `process.env`. */
+export type Environment = { readonly [name: string]: string | undefined };
+
+/** What the checkpoint's floating-point tensors are stored as; `keep` leaves every tensor in the dtype of its source. */
+export type DtypeChoice = "keep" | "bfloat16" | "float16" | "float32";
+
+/** What decides a plan: a model, a target and a mesh. */
+export interface ConversionOptions {
+	/** `org/name` on the Hub, or the path of a local directory with safetensors files. */
+	readonly repo: string;
+	/** Branch, tag or commit on the Hub. @default "main" */
+	readonly revision?: string | undefined;
+	/** Name of the model family; chosen by `config.json` when left out. */
+	readonly family?: string | undefined;
+	/** Name of the key profile: which names and layout rules the trainer uses. @default "torchtitan" */
+	readonly target: string;
+	/** @default "keep" */
+	readonly dtype: DtypeChoice;
+	/** Mesh of the training job. @default one rank */
+	readonly parallelism: ParallelismInput;
+	/** Hard budget of the stream: staging, ranges in flight, write buffers. Bytes. @default 536870912 (512 MiB) */
+	readonly memoryBytes: number;
+	/** Most requests for weight bytes at a time. @default 8 */
+	readonly connections: number;
+	/** Where tokens, proxies, the cache and the endpoint are looked up. @default process.env */
+	readonly environment?: Environment | undefined;
+	/** Stops the work; the call then rejects with `signal.reason`. */
+	readonly signal?: AbortSignal | undefined;
+	/** Told what happens. One that throws is ignored. */
+	readonly onEvent?: EventListener | undefined;
+}
+
+/** A conversion and where it goes. */
+export interface ConvertOptions extends ConversionOptions {
+	/** Directory of the checkpoint; made when missing. */
+	readonly out: string;
+	/** Whether a finished checkpoint in `out` is replaced. @default false */
+	readonly overwrite: boolean;
+}
+
+/** Default of `target`: the newest torchtitan profile. */
+export const DEFAULT_TARGET = "torchtitan";
+
+/** Default of `memoryBytes`: 512 MiB. */
+export const DEFAULT_MEMORY_BYTES: number = 512 * 1024 * 1024;
+
+/** Default of `connections`. The Hub's CDN gains nothing from more than 8 to 16 per client. */
+export const DEFAULT_CONNECTIONS = 8;
+
+/** Most connections that are accepted; beyond it the sockets cost more than they bring. */
+const MAX_CONNECTIONS = 256;
+
+const SIZE_UNITS: { readonly [unit: string]: number } = {
+	"": 1,
+	b: 1,
+	kb: 1e3,
+	mb: 1e6,
+	gb: 1e9,
+	tb: 1e12,
+	kib: 1024,
+	mib: 1024 ** 2,
+	gib: 1024 ** 3,
+	tib: 1024 ** 4,
+};
+
+/**
+ * Bytes of a size as people write it: `512MiB`, `2GB`, `1.5 GiB`, `1048576`. `kB`, `MB`, … are powers of 1000, `KiB`,
+ * `MiB`, … powers of 1024; capitals do not matter. Rounded to a whole byte.
+ *
+ * @returns `undefined` when `text` is no size, or none that a number can count exactly.
+ */
+export function parseSize(text: string): number | undefined {
+	const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text);
+	if (match === null) return undefined;
+	const [, count = "", unit = ""] = match;
+	const factor = SIZE_UNITS[unit.toLowerCase()];
+	if (factor === undefined) return undefined;
+	const bytes = Math.round(Number(count) * factor);
+	return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
+type Field<T> = v.GenericSchema<unknown, T>;
+
+/** A whole number from `min` to `max`, also as decimal text. */
+function wholeNumber(min: number, max: number, allowed: string): Field<number> {
+	const message = `expected ${allowed}`;
+	return v.pipe(
+		v.union(
+			[v.number(), v.pipe(v.string(), v.regex(/^\s*-?\d+\s*$/), v.transform(Number))],
+			message,
+		),
+		v.safeInteger(message),
+		v.check((value) => value >= min && value <= max, message),
+	);
+}
+
+const degree = wholeNumber(1, 2 ** 31, "a whole number of at least 1");
+const count = wholeNumber(0, 2 ** 31, "a whole number of at least 0");
+const shardDegree = v.pipe(
+	wholeNumber(-1, 2 ** 31, "a whole number of at least 1, or -1 for the ranks that are left"),
+	v.check(
+		(value) => value !== 0,
+		"expected a whole number of at least 1, or -1 for the ranks that are left",
+	),
+);
+
+function nonEmptyText(what: string): Field<string> {
+	return v.pipe(v.string(`expected ${what}`), v.trim(), v.nonEmpty(`expected ${what}`));
+}
+
+const PARTS_MESSAGE =
+	'expected lists of module names: "tok_embeddings,layers.0;layers.1,norm,lm_head" or JSON [["tok_embeddings", …], …]';
+
+/** Module names of every pipeline stage, from lists, from their JSON, or from `a,b;c` text. */
+function readModuleParts(value: unknown): unknown {
+	if (typeof value !== "string") return value;
+	if (!value.trimStart().startsWith("[")) {
+		return value.split(";").map((part) => part.split(",").map((name) => name.trim()));
+	}
+	try {
+		return JSON.parse(value) as unknown;
+	} catch {
+		return undefined;
+	}
+}
+
+const moduleParts: Field<string[][]> = v.pipe(
+	v.unknown(),
+	v.transform(readModuleParts),
+	v.pipe(
+		v.array(
+			v.pipe(
+				v.array(v.pipe(v.string(PARTS_MESSAGE), v.nonEmpty(PARTS_MESSAGE)), PARTS_MESSAGE),
+				v.nonEmpty(PARTS_MESSAGE),
+			),
+			PARTS_MESSAGE,
+		),
+		v.nonEmpty(PARTS_MESSAGE),
+	),
+);
+
+const parallelismSchema: Field<ParallelismInput> = v.strictObject({
+	dpReplicate: v.optional(degree),
+	dpShard: v.optional(shardDegree),
+	tp: v.optional(degree),
+	cp: v.optional(degree),
+	pp: v.optional(degree),
+	ep: v.optional(degree),
+	etp: v.optional(degree),
+	worldSize: v.optional(degree),
+	pipelineSchedule: v.optional(nonEmptyText("the name of a pipeline schedule")),
+	layersPerStage: v.optional(degree),
+	firstStageLessLayers: v.optional(count),
+	lastStageLessLayers: v.optional(count),
+	moduleFqnsPerModelPart: v.optional(moduleParts),
+});
+
+const MEMORY_MESSAGE = "expected a size such as 512MiB, 2GB or a number of bytes";
+
+const memorySchema: Field<number> = v.pipe(
+	v.union([v.number(), v.string()], MEMORY_MESSAGE),
+	v.transform((value) => (typeof value === "string" ? parseSize(value) : value)),
+	v.pipe(v.number(MEMORY_MESSAGE), v.safeInteger(MEMORY_MESSAGE), v.minValue(1, MEMORY_MESSAGE)),
+);
+
+const DTYPE_CHOICES = ["keep", "bfloat16", "float16", "float32"] as const;
+
+const conversionEntries = {
+	repo: nonEmptyText("a Hub repository such as org/name, or a directory"),
+	revision: v.optional(nonEmptyText("a branch, a tag or a commit")),
+	family: v.optional(nonEmptyText("the name of a model family")),
+	target: v.optional(nonEmptyText("the name of a key profile"), DEFAULT_TARGET),
+	dtype: v.optional(
+		v.picklist(DTYPE_CHOICES, `expected one of ${DTYPE_CHOICES.join(", ")}`),
+		"keep",
+	),
+	parallelism: v.optional(parallelismSchema, {}),
+	memoryBytes: v.optional(memorySchema, DEFAULT_MEMORY_BYTES),
+	connections: v.optional(
+		wholeNumber(1, MAX_CONNECTIONS, `a whole number from 1 to ${MAX_CONNECTIONS}`),
+		DEFAULT_CONNECTIONS,
+	),
+	environment: v.optional(
+		v.custom<Environment>(
+			(value) => typeof value === "object" && value !== null,
+			"expected environment variables",
+		),
+	),
+	signal: v.optional(v.instance(AbortSignal, "expected an AbortSignal")),
+	onEvent: v.optional(
+		v.custom<EventListener>((value) => typeof value === "function", "expected a function"),
+	),
+};
+
+/** Accepts everything {@link parseConversionOptions} accepts. */
+export const ConversionOptionsSchema: v.GenericSchema<unknown, ConversionOptions> =
+	v.strictObject(conversionEntries);
+
+/** Accepts everything {@link parseConvertOptions} accepts. */
+export const ConvertOptionsSchema: v.GenericSchema<unknown, ConvertOptions> = v.strictObject({
+	...conversionEntries,
+	out: nonEmptyText("a directory for the checkpoint"),
+	overwrite: v.optional(v.boolean("expected true or false"), false),
+});
+
+/** One thing that is wrong with options: `{ path: "parallelism.tp", message: "expected …" }`; in `facts.issues`. */
+export interface OptionIssue {
+	/** Dots between keys; empty for the options as a whole. */
+	readonly path: string;
+	readonly message: string;
+}
+
+function toIssue(issue: v.BaseIssue<unknown>): OptionIssue {
+	const path = v.getDotPath(issue) ?? "";
+	if (issue.type === "strict_object") {
+		if (issue.expected === "never") return { path, message: "there is no such option" };
+		return { path, message: "is missing" };
+	}
+	if (issue.input === undefined) return { path, message: issue.message };
+	const { input } = issue;
+	// Text and numbers help to find the mistake; a whole object would hide it.
+	const isShown = typeof input === "string" || typeof input === "number" || input === null;
+	const got = isShown ? JSON.stringify(input) : `a value of type ${typeof input}`;
+	return { path, message: `${issue.message}, got ${got}` };
+}
+
+function parse<T>(schema: v.GenericSchema<unknown, T>, input: unknown): T {
+	const result = v.safeParse(schema, input);
+	if (result.success) return result.output;
+	const issues = result.issues.map(toIssue);
+	const lines = issues.map(({ path, message }) => `${path === "" ? "options" : path}: ${message}`);
+	throw new HfStreamDcpError("OPTIONS_INVALID", lines.join("\n"), { facts: { issues } });
+}
+
+/**
+ * Checks what decides a plan and fills in the defaults. Numbers may be decimal text, `memoryBytes` a size such as
+ * `512MiB`, and `moduleFqnsPerModelPart` JSON or `a,b;c`: flags and files pass through the same gate as programs.
+ *
+ * @throws {HfStreamDcpError} `OPTIONS_INVALID` with the path of every wrong option; `facts.issues` is an {@link OptionIssue}[].
+ */
+export function parseConversionOptions(input: unknown): ConversionOptions {
+	return parse(ConversionOptionsSchema, input);
+}
+
+/**
+ * As {@link parseConversionOptions}, with the directory the checkpoint goes to.
+ *
+ * @throws {HfStreamDcpError} `OPTIONS_INVALID` with the path of every wrong option; `facts.issues` is an {@link OptionIssue}[].
+ */
+export function parseConvertOptions(input: unknown): ConvertOptions {
+	return parse(ConvertOptionsSchema, input);
+}
