@@ -1,0 +1,217 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { boxNumel } from "../../src/core/box.ts";
+import { itemBytes } from "../../src/core/dtype.ts";
+import { type Expr, permute, reshape, slice, source, stack } from "../../src/core/expr.ts";
+import { contiguousStrides, numel } from "../../src/core/shape.ts";
+import { createPlan } from "../../src/plan/create-plan.ts";
+import { pull } from "../../src/plan/pull.ts";
+import type { Plan, PlanLimits } from "../../src/plan/types.ts";
+import { gridLayout, mapFor, plainFormat, sourceFor } from "../support/plan-fixtures.ts";
+
+/** Checks by brute force, byte by byte, what a plan promises. */
+function checkPlan(plan: Plan): void {
+	const fetched = plan.source.files.map((file) => new Uint8Array(file.bytes));
+	const data = plan.entries.map(
+		(entry) => new Uint8Array(boxNumel(entry.box) * itemBytes(entry.dtype)),
+	);
+	const begins = new Map(plan.source.tensors.map((tensor) => [tensor.name, tensor]));
+	for (const tile of plan.tiles) {
+		let bytes = 0;
+		let last = { file: -1, end: 0 };
+		for (const range of tile.ranges) {
+			expect(range.file > last.file || range.start > last.end).toBe(true);
+			last = range;
+			bytes += range.end - range.start;
+			const file = fetched[range.file]!;
+			for (let i = range.start; i < range.end; i++) file[i]!++;
+		}
+		expect(tile.stagingBytes).toBe(bytes);
+		expect(bytes).toBeLessThanOrEqual(plan.limits.maxTileBytes);
+		for (const part of tile.parts) {
+			const entry = plan.entries[part.entry]!;
+			const tensor = plan.tensors[entry.tensor]!;
+			markPart(entry, part, data[part.entry]!);
+			for (const piece of pull(tensor.expr, part.box)) {
+				if (piece.kind !== "gather") continue;
+				const from = begins.get(piece.source)!;
+				const width = itemBytes(piece.sourceDtype);
+				const span = piece.dims.reduce((sum, dim) => sum + dim.sourceStride * (dim.size - 1), 0);
+				const start = from.begin + piece.sourceOffset * width;
+				const end = start + (span + 1) * width;
+				// The ends of a piece are staged; what lies between is checked by the sums below.
+				const isStaged = (at: number): boolean =>
+					tile.ranges.some(
+						(range) =>
+							plan.source.files[range.file]!.path === from.file &&
+							range.start <= at &&
+							at < range.end,
+					);
+				if (!isStaged(start) || !isStaged(end - 1)) {
+					throw new Error(`${piece.source} ${start}:${end} is not staged`);
+				}
+			}
+		}
+	}
+	for (const bytes of data) expect(bytes.every((count) => count === 1)).toBe(true);
+	const dropped = new Set(plan.dropped.map((note) => note.name));
+	for (const tensor of plan.source.tensors) {
+		const index = plan.source.files.findIndex((file) => file.path === tensor.file);
+		const bytes = fetched[index]!.subarray(tensor.begin, tensor.end);
+		expect(bytes.every((count) => count === (dropped.has(tensor.name) ? 0 : 1))).toBe(true);
+	}
+	checkFiles(plan);
+}
+
+/** Marks the bytes of a part, which must be one contiguous stretch of the entry's data. */
+function markPart(
+	entry: Plan["entries"][number],
+	part: Plan["tiles"][number]["parts"][number],
+	data: Uint8Array,
+): void {
+	const width = itemBytes(entry.dtype);
+	const strides = contiguousStrides(entry.box.size);
+	const place = (index: readonly number[]): number =>
+		index.reduce((sum, i, d) => sum + (i - entry.box.offset[d]!) * strides[d]!, 0);
+	const first = place(part.box.offset);
+	const last = place(part.box.offset.map((offset, d) => offset + part.box.size[d]! - 1));
+	expect(last - first + 1).toBe(numel(part.box.size));
+	for (let i = first * width; i < (last + 1) * width; i++) data[i]!++;
+}
+
+function checkFiles(plan: Plan): void {
+	for (const file of plan.files) {
+		const entries = plan.entries
+			.filter((entry) => entry.file === file.name)
+			.toSorted((a, b) => a.offset - b.offset);
+		let end = 0;
+		for (const entry of entries) {
+			expect(entry.offset).toBeGreaterThanOrEqual(end);
+			end = entry.offset + entry.length;
+		}
+		expect(file.bytes).toBe(end);
+	}
+	for (const [index, tensor] of plan.tensors.entries()) {
+		const entries = plan.entries.slice(tensor.firstEntry, tensor.endEntry);
+		expect(entries.every((entry) => entry.tensor === index && entry.fqn === tensor.fqn)).toBe(true);
+		expect(entries.reduce((sum, entry) => sum + boxNumel(entry.box), 0)).toBe(numel(tensor.shape));
+	}
+}
+
+const limits = (tileBytes: number, maxTileBytes: number): PlanLimits => ({
+	memoryBytes: maxTileBytes * 2 + 1024,
+	writeBufferBytes: 1024,
+	tileBytes,
+	maxTileBytes,
+	requestBytes: 4096,
+});
+
+const E = 4;
+const D = 24;
+const F = 20;
+
+/** The shapes of a small MoE layer: copies, RoPE, stacked experts, fused gate and up with transposes, transposed down. */
+function layer(prefix: string): Expr[] {
+	const s = (name: string, shape: number[]): Expr => source(`${prefix}.${name}`, "bfloat16", shape);
+	const gateUp = s("gate_up", [E, D, 2 * F]);
+	const rope = reshape(permute(reshape(s("q", [32, D]), [4, 2, 4, D]), [0, 2, 1, 3]), [32, D]);
+	return [
+		s("norm", [D]),
+		rope,
+		s("o", [D, 32]),
+		permute(slice(gateUp, 2, 0, F), [0, 2, 1]),
+		permute(slice(gateUp, 2, F, 2 * F), [0, 2, 1]),
+		permute(s("down", [E, F, D]), [0, 2, 1]),
+		stack(
+			Array.from({ length: E }, (_, e) => s(`experts.${e}.w`, [F, D])),
+			0,
+		),
+	];
+}
+
+describe("createPlan", () => {
+	test("fetches every used byte once and fills every entry byte once, for any grid, tile size and memory", () => {
+		fc.assert(
+			fc.property(
+				fc.record({
+					parts: fc.tuple(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 4 })),
+					replicas: fc.integer({ min: 1, max: 3 }),
+					perFile: fc.integer({ min: 1, max: 12 }),
+					tileBytes: fc.constantFrom(128, 512, 2000, 100_000),
+					maxTileBytes: fc.constantFrom(512, 1024, 4096, 100_000),
+					dtype: fc.constantFrom("keep" as const, "float32" as const),
+				}),
+				({ parts, replicas, perFile, tileBytes, maxTileBytes, dtype }) => {
+					const exprs = [...layer("a"), ...layer("b")];
+					const dropped = [{ name: "vision", reason: "test" }];
+					const inputs = {
+						source: sourceFor(exprs, perFile, ["vision"]),
+						map: mapFor(exprs, { dropped }),
+						layout: gridLayout(parts, replicas),
+						format: plainFormat,
+						dtype,
+						limits: limits(Math.min(tileBytes, maxTileBytes), maxTileBytes),
+					};
+					const plan = createPlan(inputs);
+					checkPlan(plan);
+					expect(JSON.stringify(createPlan(inputs))).toBe(JSON.stringify(plan));
+				},
+			),
+			{ numRuns: 60, interruptAfterTimeLimit: 20_000 },
+		);
+	});
+
+	test("fetches the bytes of a tied tensor once for both keys", () => {
+		const embed = source("embed", "bfloat16", [64, D]);
+		const exprs = [embed, source("x", "bfloat16", [D]), embed];
+		const plan = createPlan({
+			source: sourceFor(exprs, 5),
+			map: mapFor(exprs, { tied: [{ name: "embed", reason: "test" }] }),
+			layout: gridLayout([4]),
+			format: plainFormat,
+			dtype: "keep",
+			limits: limits(256, 2048),
+		});
+		checkPlan(plan);
+		expect(plan.totals.fetchBytes).toBe(64 * D * 2 + D * 2);
+	});
+
+	test("neighbouring small entries share one request", () => {
+		const norm = source("norm", "float32", [64]);
+		const plan = createPlan({
+			source: sourceFor([norm], 5),
+			map: mapFor([norm]),
+			layout: gridLayout([64]),
+			format: plainFormat,
+			dtype: "keep",
+			limits: limits(4096, 8192),
+		});
+		expect(plan.totals).toMatchObject({ requests: 1, entries: 64, files: 64, fetchBytes: 256 });
+	});
+
+	test("an unused source tensor is an error that names it", () => {
+		const norm = source("norm", "float32", [64]);
+		const inputs = {
+			source: sourceFor([norm], 5, ["surprise"]),
+			map: mapFor([norm]),
+			layout: gridLayout([2]),
+			format: plainFormat,
+			dtype: "keep" as const,
+			limits: limits(4096, 8192),
+		};
+		expect(() => createPlan(inputs)).toThrow(/surprise \(0 of 7 elements used\)/);
+	});
+
+	test("a block that cannot be cut small enough names the memory it needs", () => {
+		const wide = permute(source("wide", "float32", [2, 5000]), [1, 0]);
+		const inputs = {
+			source: sourceFor([wide], 5),
+			map: mapFor([wide]),
+			layout: gridLayout([1]),
+			format: plainFormat,
+			dtype: "keep" as const,
+			limits: limits(2, 2),
+		};
+		expect(() => createPlan(inputs)).toThrow(/wide cannot be resharded/);
+	});
+});
