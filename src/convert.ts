@@ -1,0 +1,163 @@
+import { createHash } from "node:crypto";
+import { resolve } from "node:path";
+import { type EventListener, emitTo, type ProgressEvent } from "./core/events.ts";
+import { openCheckpointWriter } from "./dcp/checkpoint-writer.ts";
+import { encodeMetadata } from "./dcp/metadata-writer.ts";
+import { torchSaveFormat } from "./dcp/torch-save.ts";
+import { readEnvironment } from "./fetch/environment.ts";
+import { type OpenedSource, openSource } from "./fetch/open-source.ts";
+import { createLayout } from "./layout/create-layout.ts";
+import { resolveParallelism } from "./layout/parallelism.ts";
+import { mapModel } from "./models/map-model.ts";
+import type { ConversionOptions, ConvertOptions } from "./options.ts";
+import { checkpointIndexOf } from "./plan/checkpoint-index.ts";
+import { createPlan } from "./plan/create-plan.ts";
+import { limitsFor } from "./plan/limits.ts";
+import { identityLines } from "./plan/plan-id.ts";
+import type { Plan, PlanTotals } from "./plan/types.ts";
+import { createCpuBackend } from "./stream/cpu/backend.ts";
+import { runPlan } from "./stream/run-plan.ts";
+
+/** What a conversion would do; nothing of the weights was fetched. Dispose of it to close its connections. */
+export interface Preparation extends AsyncDisposable {
+	readonly plan: Plan;
+	/** Where the bytes come from. */
+	readonly sourceKind: OpenedSource["kind"];
+	/** Header bytes read from the source. */
+	readonly headerBytes: number;
+	/** Size of `.metadata`. */
+	readonly metadataBytes: number;
+	/** What the user should know of the source, one sentence each. */
+	readonly warnings: readonly string[];
+}
+
+/** What a finished conversion did. */
+export interface ConvertSummary {
+	/** Absolute path of the checkpoint. */
+	readonly directory: string;
+	/** What the plan promised. */
+	readonly totals: PlanTotals;
+	readonly sourceKind: OpenedSource["kind"];
+	/** Name of the reshard back end. */
+	readonly backend: string;
+	readonly seconds: number;
+	/** Weight bytes requested in this run; retried bytes are not counted twice. */
+	readonly fetchedBytes: number;
+	/** Requests for weight bytes in this run, without retries. */
+	readonly requests: number;
+	readonly retries: number;
+	readonly headerBytes: number;
+	/** Bytes of tensor data written in this run. */
+	readonly writtenBytes: number;
+	readonly metadataBytes: number;
+	/** Entries that an earlier, interrupted run had finished. */
+	readonly resumedEntries: number;
+	/** Most staging memory that was in use at once. */
+	readonly peakStagingBytes: number;
+	readonly warnings: readonly string[];
+}
+
+async function openAndPlan(
+	options: ConversionOptions,
+	onEvent: EventListener,
+): Promise<{ opened: OpenedSource; plan: Plan }> {
+	const limits = limitsFor(options.memoryBytes);
+	onEvent({ kind: "phase", phase: "resolve" });
+	const opened = await openSource({
+		repo: options.repo,
+		revision: options.revision,
+		environment: readEnvironment(options.environment ?? process.env),
+		connections: options.connections,
+		signal: options.signal,
+		onEvent,
+	});
+	try {
+		onEvent({ kind: "phase", phase: "plan" });
+		const { source } = opened;
+		const map = mapModel({ source, family: options.family, target: options.target });
+		const parallelism = resolveParallelism(options.parallelism);
+		const layout = createLayout({ parallelism, rules: map.rules, facts: map.facts });
+		const { dtype } = options;
+		const plan = createPlan({ source, map, layout, format: torchSaveFormat, dtype, limits });
+		return { opened, plan };
+	} catch (error) {
+		await opened[Symbol.asyncDispose]();
+		throw error;
+	}
+}
+
+/**
+ * Opens a source, reads its headers and plans the conversion.
+ *
+ * @throws {HfStreamDcpError} every error of the source, the family, the layout and the plan; see `docs/errors.md`.
+ */
+export async function prepareConversion(options: ConversionOptions): Promise<Preparation> {
+	const { opened, plan } = await openAndPlan(options, emitTo(options.onEvent));
+	return {
+		plan,
+		sourceKind: opened.kind,
+		headerBytes: opened.headerBytes,
+		metadataBytes: encodeMetadata(checkpointIndexOf(plan)).length,
+		warnings: opened.warnings,
+		[Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+	};
+}
+
+/**
+ * Converts a model into a checkpoint in `options.out`, or finishes a conversion that was interrupted there.
+ *
+ * @throws {HfStreamDcpError} see `docs/errors.md`; no `.metadata` is written then, and the same call continues.
+ */
+export async function convert(options: ConvertOptions): Promise<ConvertSummary> {
+	const started = performance.now();
+	let retries = 0;
+	const forward = emitTo(options.onEvent);
+	const onEvent = (event: ProgressEvent): void => {
+		if (event.kind === "retry") retries++;
+		forward(event);
+	};
+	const { opened, plan } = await openAndPlan(options, onEvent);
+	await using closing = opened;
+	const { fetchBytes, writeBytes } = plan.totals;
+	onEvent({ kind: "planned", fetchBytes, writeBytes, entries: plan.totals.entries });
+	const directory = resolve(options.out);
+	const { entries, files } = plan;
+	await using sink = await openCheckpointWriter({
+		directory,
+		planId: planIdOf(plan),
+		entries,
+		files,
+		overwrite: options.overwrite,
+		onEvent,
+	});
+	await using backend = createCpuBackend();
+	onEvent({ kind: "phase", phase: "stream" });
+	const { signal } = options;
+	const streamed = await runPlan({ plan, source: opened.bytes, backend, sink, signal, onEvent });
+	onEvent({ kind: "phase", phase: "commit" });
+	const index = checkpointIndexOf(plan);
+	const { metadataBytes } = await sink.commit(index);
+	return {
+		directory,
+		totals: plan.totals,
+		sourceKind: closing.kind,
+		backend: backend.name,
+		seconds: (performance.now() - started) / 1000,
+		fetchedBytes: streamed.fetchedBytes,
+		requests: streamed.requests,
+		retries,
+		headerBytes: opened.headerBytes,
+		writtenBytes: streamed.writtenBytes,
+		metadataBytes,
+		resumedEntries: sink.resumedEntries,
+		peakStagingBytes: streamed.peakStagingBytes,
+		warnings: opened.warnings,
+	};
+}
+
+/** 64 hex digits that change whenever the plan would write other bytes or put them elsewhere. */
+function planIdOf(plan: Plan): string {
+	const hash = createHash("sha256");
+	for (const line of identityLines(plan)) hash.update(line).update("\n");
+	return hash.digest("hex");
+}

@@ -1,0 +1,39 @@
+export { convert, type ConvertSummary, type Preparation, prepareConversion } from "./convert.ts";
+export { inspectCheckpoint, inspectSource } from "./inspect.ts";
+export {
+	type ConversionOptions,
+	type ConvertOptions,
+	DEFAULT_CONNECTIONS,
+	DEFAULT_MEMORY_BYTES,
+	DEFAULT_TARGET,
+	type DtypeChoice,
+	type Environment,
+	parseConversionOptions,
+	parseConvertOptions,
+	parseSize,
+} from "./options.ts";
+export { listFamilies, listTargets } from "./models/map-model.ts";
+export type { ParallelismInput } from "./layout/parallelism.ts";
+export type {
+	Plan,
+	PlanEntry,
+	PlanLimits,
+	PlanPart,
+	PlanRange,
+	PlanTensor,
+	PlanTile,
+	PlanTotals,
+} from "./plan/types.ts";
+export type { CheckpointIndex, CheckpointObject, CheckpointTensor } from "./core/checkpoint.ts";
+export type { ReadCheckpoint } from "./dcp/checkpoint-reader.ts";
+export type { OpenedSource } from "./fetch/open-source.ts";
+export type { Source, SourceFile, SourceTensor } from "./core/source.ts";
+export type { SourceNote } from "./core/recipe.ts";
+export type { Box } from "./core/box.ts";
+export type { Dtype } from "./core/dtype.ts";
+export type { Shape } from "./core/shape.ts";
+export type { Entry } from "./core/ports.ts";
+export type { Expr } from "./core/expr.ts";
+export { DTYPES } from "./core/dtype.ts";
+export { type ErrorCode, EXIT_CODES, HfStreamDcpError, isHfStreamDcpError } from "./core/errors.ts";
+export type { EventListener, ProgressEvent } from "./core/events.ts";
