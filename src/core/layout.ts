@@ -32,8 +32,9 @@ export interface LayoutRules {
 	/**
 	 * Without EP, experts are cut along dim 1 instead of dim 0 when this product exceeds the number of experts:
 	 * `fsdp` = dp_replicate·dp_shard·cp (June and `partial_dtensor`), `fsdp_tp` = that times tp (`spmd_types`).
+	 * Releases before 2026-03-23 (torchtitan #2668) `never` cut dim 1 without EP.
 	 */
-	readonly expertThreshold: "fsdp" | "fsdp_tp";
+	readonly expertThreshold: "fsdp" | "fsdp_tp" | "never";
 	/** Whether the release knows `expert_tensor_parallel_degree`. */
 	readonly expertTensorParallel: boolean;
 }

@@ -1,0 +1,75 @@
+import type { LayoutRules } from "../core/layout.ts";
+import type { ModelFacts } from "../core/model-facts.ts";
+import { layoutInvalid } from "./invalid.ts";
+import type { Parallelism } from "./parallelism.ts";
+
+/**
+ * Refuses jobs that the trainer refuses, or cannot run, for this model.
+ *
+ * @throws {HfStreamDcpError} `LAYOUT_INVALID` with the reason and what to change.
+ * @see torchtitan b5bcd76c `models/common/decoder.py`, `update_from_config`.
+ */
+export function assertModelFits(
+	parallelism: Parallelism,
+	rules: LayoutRules,
+	facts: ModelFacts,
+): void {
+	if (rules.kind === "fsdp") assertFsdpOnly(parallelism);
+	else assertTorchtitanFits(parallelism, rules, facts);
+}
+
+function assertFsdpOnly(parallelism: Parallelism): void {
+	for (const axis of ["tp", "ep", "etp", "pp"] as const) {
+		const degree = parallelism[axis];
+		if (degree === 1) continue;
+		throw layoutInvalid(
+			`${axis} ${degree}: how a trainer cuts Hugging Face modules by ${axis} is not known; only FSDP2 and HSDP are`,
+			`leave ${axis} at 1, or choose a torchtitan target`,
+			{ axis, degree },
+		);
+	}
+}
+
+function assertTorchtitanFits(
+	{ tp, pp, ep, etp }: Parallelism,
+	rules: LayoutRules,
+	{ attentionHeads, keyValueHeads, experts, tiedEmbeddings }: ModelFacts,
+): void {
+	for (const [heads, what] of [
+		[attentionHeads, "attention heads"],
+		[keyValueHeads, "key-value heads"],
+	] as const) {
+		if (heads % tp === 0) continue;
+		throw layoutInvalid(
+			`tp ${tp} does not divide the ${heads} ${what} of the model`,
+			`choose a tp that divides ${heads}`,
+			{ tp, heads },
+		);
+	}
+	if (pp > 1 && tiedEmbeddings) {
+		throw layoutInvalid(
+			`pp ${pp}: the model's embedding and head are one parameter, which cannot lie on two pipeline stages`,
+			"use pp 1 for this model",
+			{ pp },
+		);
+	}
+	if (ep > 1 && experts === 0) {
+		throw layoutInvalid(`ep ${ep}: the model has no experts`, "leave ep at 1 for this model", {
+			ep,
+		});
+	}
+	if (experts % ep !== 0) {
+		throw layoutInvalid(
+			`ep ${ep} does not divide the model's ${experts} experts`,
+			`choose an ep that divides ${experts}`,
+			{ ep, experts },
+		);
+	}
+	if (etp > 1 && !rules.expertTensorParallel) {
+		throw layoutInvalid(
+			`etp ${etp}: this release of the trainer has no expert tensor parallelism; torchtitan removed it on 2026-04-30`,
+			"leave etp at 1, or choose the key profile of an earlier release",
+			{ etp },
+		);
+	}
+}
