@@ -164,7 +164,7 @@ const MEMORY_MESSAGE = "expected a size such as 512MiB, 2GB or a number of bytes
 
 const memorySchema: Field<number> = v.pipe(
 	v.union([v.number(), v.string()], MEMORY_MESSAGE),
-	v.transform((value) => (typeof value === "string" ? parseSize(value) : value)),
+	v.transform((value) => (typeof value === "string" ? (parseSize(value) ?? value) : value)),
 	v.pipe(v.number(MEMORY_MESSAGE), v.safeInteger(MEMORY_MESSAGE), v.minValue(1, MEMORY_MESSAGE)),
 );
 

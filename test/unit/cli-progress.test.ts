@@ -1,0 +1,139 @@
+import { describe, expect, test } from "vitest";
+import { createProgress } from "../../src/cli/progress.ts";
+import type { ProgressEvent } from "../../src/core/events.ts";
+import { createFakeIo, type FakeTerminal } from "../support/cli-io.ts";
+
+const PLANNED: ProgressEvent = { kind: "planned", fetchBytes: 10e9, writeBytes: 11e9, entries: 4 };
+const STREAM: ProgressEvent = { kind: "phase", phase: "stream" };
+
+function start(
+	terminal: FakeTerminal,
+	options: { format?: "text" | "json"; quiet?: boolean } = {},
+) {
+	const io = createFakeIo(terminal);
+	const progress = createProgress(io, { format: "text", quiet: false, ...options });
+	const emit = (...events: readonly ProgressEvent[]): void => events.forEach(progress.onEvent);
+	return { io, progress, emit };
+}
+
+describe("in a log", () => {
+	test("writes a line every five seconds", () => {
+		const { io, progress, emit } = start({});
+		emit({ kind: "phase", phase: "headers" });
+		io.advance(4999);
+		expect(io.takeErr()).toBe("");
+		io.advance(1);
+		expect(io.takeErr()).toBe("reading headers\n");
+		emit(PLANNED, STREAM);
+		emit({ kind: "received", bytes: 2e9 }, { kind: "entry", index: 0, resumed: false });
+		io.advance(5000);
+		expect(io.takeErr()).toBe("2.00 GB of 10.0 GB · 0.40 GB/s · ETA 20 s · 1/4 entries\n");
+		progress.stop();
+		io.advance(60_000);
+		expect(io.takeErr()).toBe("");
+	});
+
+	test("says why something was tried again", () => {
+		const { io, emit } = start({});
+		emit(PLANNED, STREAM, {
+			kind: "retry",
+			what: "model.safetensors",
+			reason: "HTTP 503",
+			delayMs: 100,
+		});
+		io.advance(5000);
+		expect(io.takeErr()).toBe(
+			"0 B of 10.0 GB · 0.00 GB/s · ETA – · 0/4 entries · 1 retry (last: model.safetensors: HTTP 503)\n",
+		);
+	});
+
+	test("does not count what an earlier run finished as still to fetch", () => {
+		const { io, emit } = start({});
+		emit(PLANNED, STREAM);
+		for (const index of [0, 1]) emit({ kind: "entry", index, resumed: true });
+		emit({ kind: "received", bytes: 1e9 });
+		io.advance(5000);
+		expect(io.takeErr()).toBe("1.00 GB of 5.00 GB · 0.20 GB/s · ETA 20 s · 2/4 entries\n");
+	});
+
+	test("measures the rate over the last ten seconds", () => {
+		const { io, emit } = start({});
+		emit(PLANNED, STREAM, { kind: "received", bytes: 5e9 });
+		io.advance(20_000);
+		emit({ kind: "received", bytes: 1e9 });
+		io.advance(5000);
+		expect(io.takeErr().split("\n").at(-2)).toBe(
+			"6.00 GB of 10.0 GB · 0.10 GB/s · ETA 40 s · 0/4 entries",
+		);
+	});
+});
+
+describe("on a terminal", () => {
+	test("rewrites one line and removes it at the end", () => {
+		const { io, progress, emit } = start({ isTTY: true, columns: 80 });
+		emit(PLANNED, STREAM, { kind: "received", bytes: 1e9 });
+		io.advance(200);
+		expect(io.takeErr()).toBe("\r\u001B[2K1.00 GB of 10.0 GB · 5.00 GB/s · ETA 2 s · 0/4 entries");
+		progress.stop();
+		expect(io.takeErr()).toBe("\r\u001B[2K");
+	});
+
+	test("never wraps", () => {
+		const { io, emit } = start({ isTTY: true, columns: 20 });
+		emit(PLANNED, STREAM);
+		io.advance(200);
+		const line = io.takeErr().replace("\r\u001B[2K", "");
+		expect(line).toHaveLength(19);
+		expect(line.endsWith("…")).toBe(true);
+	});
+
+	test("keeps warnings above the live line", () => {
+		const { io, emit } = start({ isTTY: true, columns: 80 });
+		io.advance(200);
+		io.takeErr();
+		emit({ kind: "warning", message: "3 tensors dropped" });
+		expect(io.takeErr()).toBe("\r\u001B[2Kwarning: 3 tensors dropped\n");
+	});
+});
+
+describe("as JSON", () => {
+	test("writes one object per line, also on a terminal", () => {
+		const { io, emit } = start({ isTTY: true }, { format: "json" });
+		emit(PLANNED, STREAM, { kind: "received", bytes: 5e9 }, { kind: "written", bytes: 4e9 });
+		emit({ kind: "warning", message: "careful" });
+		io.advance(5000);
+		const lines = io
+			.takeErr()
+			.trimEnd()
+			.split("\n")
+			.map((line) => JSON.parse(line) as unknown);
+		expect(lines).toEqual([
+			{ kind: "warning", message: "careful" },
+			{
+				kind: "progress",
+				seconds: 5,
+				phase: "stream",
+				receivedBytes: 5e9,
+				fetchBytes: 10e9,
+				writtenBytes: 4e9,
+				entriesDone: 0,
+				entries: 4,
+				retries: 0,
+				bytesPerSecond: 1e9,
+				etaSeconds: 5,
+			},
+		]);
+	});
+});
+
+test("--quiet leaves warnings only", () => {
+	const { io, emit } = start({ isTTY: true }, { quiet: true });
+	emit(
+		PLANNED,
+		STREAM,
+		{ kind: "retry", what: "x", reason: "y", delayMs: 1 },
+		{ kind: "warning", message: "w" },
+	);
+	io.advance(60_000);
+	expect(io.takeErr()).toBe("warning: w\n");
+});
