@@ -1,0 +1,132 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { createInterface } from "node:readline";
+
+/** What `server.py` can be asked. Paths are absolute; `expected` is a file that an `expected` job wrote. */
+export type OracleJob =
+	| { readonly kind: "models"; readonly names: readonly string[]; readonly directory: string }
+	| {
+			readonly kind: "expected";
+			readonly model: string;
+			/** Names of torchtitan's release; `null` keeps Hugging Face's. */
+			readonly names: "june" | "main" | null;
+			readonly file: string;
+			readonly dtype?: string;
+	  }
+	| {
+			readonly kind: "load";
+			readonly layout: string;
+			readonly checkpoint: string;
+			readonly expected: string;
+			/** Keeps only the first layers of the layout. */
+			readonly layers?: number;
+			/** Dtype of the trainer's parameters. @default the expected tensors' */
+			readonly dtype?: string;
+	  }
+	| {
+			readonly kind: "fsdp2";
+			readonly model: string;
+			readonly checkpoint: string;
+			readonly world_size: number;
+	  }
+	| {
+			readonly kind: "whole";
+			readonly checkpoint: string;
+			readonly expected: string;
+			/** `any`: a NaN may have any payload and sign. */
+			readonly nan?: "any";
+	  };
+
+/** What one rank found. */
+export interface RankReport {
+	readonly keys: readonly string[];
+	readonly dtypes: readonly string[];
+	/** Keys whose local bytes are not those expected. */
+	readonly mismatched: readonly string[];
+	/** Read items of torch's plan. */
+	readonly items: number;
+	/** Keys with a read item that is not one whole stored chunk. */
+	readonly partialReads: readonly string[];
+	/** Items whose data left the file in one read of exactly the chunk's bytes. */
+	readonly bulkReads: number;
+	/** Bytes of the stored tensors that were unpacked for this rank. */
+	readonly readBytes: number;
+	/** Bytes of the tensors this rank holds. */
+	readonly ownedBytes: number;
+	/** All bytes read from `.distcp` files, containers included. */
+	readonly fileBytes: number;
+}
+
+/** What a distributed load found. */
+export interface LoadReport<R extends RankReport = RankReport> {
+	/** Keys of the trainer's state dicts, and keys of the checkpoint; both sorted. */
+	readonly demanded: readonly string[];
+	readonly stored: readonly string[];
+	readonly ranks: readonly R[];
+}
+
+/** A rank of a `transformers` model under FSDP2. */
+export interface Fsdp2RankReport extends RankReport {
+	readonly logitsEqual: boolean;
+	readonly logitsFinite: boolean;
+	readonly logitsSpread: number;
+}
+
+/** What `dcp_to_torch_save` gave. */
+export interface WholeReport {
+	readonly keys: number;
+	readonly missing: readonly string[];
+	readonly extra: readonly string[];
+	readonly mismatched: readonly string[];
+	readonly dtypes: readonly string[];
+	readonly nans: number;
+}
+
+interface OracleAnswers {
+	readonly models: { readonly transformers: string; readonly torch: string };
+	readonly expected: { readonly keys: number };
+	readonly load: LoadReport;
+	readonly fsdp2: LoadReport<Fsdp2RankReport>;
+	readonly whole: WholeReport;
+}
+
+/** One Python process with torch imported once; answers jobs in the order they are asked. */
+export class Oracle implements AsyncDisposable {
+	readonly #process: ChildProcess;
+	readonly #answers: AsyncIterator<string>;
+	#log = "";
+
+	constructor(python: string) {
+		const script = fileURLToPath(new URL("./server.py", import.meta.url));
+		this.#process = spawn(python, [script], {
+			stdio: ["pipe", "pipe", "pipe"],
+			env: {
+				...process.env,
+				PYTHONDONTWRITEBYTECODE: "1",
+				GLOO_SOCKET_IFNAME: "lo",
+				OMP_NUM_THREADS: "1",
+				HF_HUB_OFFLINE: "1",
+			},
+		});
+		this.#process.stderr?.setEncoding("utf8").on("data", (text: string) => {
+			this.#log = (this.#log + text).slice(-8192);
+		});
+		this.#answers = createInterface({ input: this.#process.stdout! })[Symbol.asyncIterator]();
+	}
+
+	async ask<J extends OracleJob>(job: J): Promise<OracleAnswers[J["kind"]]> {
+		this.#process.stdin?.write(`${JSON.stringify(job)}\n`);
+		const line = await this.#answers.next();
+		if (line.done === true) throw new Error(`the oracle died over ${job.kind}:\n${this.#log}`);
+		const answer = JSON.parse(line.value) as { ok?: OracleAnswers[J["kind"]]; error?: string };
+		if (answer.ok === undefined) throw new Error(`oracle, ${job.kind}: ${answer.error}`);
+		return answer.ok;
+	}
+
+	async [Symbol.asyncDispose](): Promise<void> {
+		if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+		this.#process.stdin?.end();
+		await once(this.#process, "exit");
+	}
+}
