@@ -35,6 +35,8 @@ export interface Preparation extends AsyncDisposable {
 export interface ConvertSummary {
 	/** Absolute path of the checkpoint. */
 	readonly directory: string;
+	/** What was done. */
+	readonly plan: Plan;
 	/** What the plan promised. */
 	readonly totals: PlanTotals;
 	readonly sourceKind: OpenedSource["kind"];
@@ -139,6 +141,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary> 
 	const { metadataBytes } = await sink.commit(index);
 	return {
 		directory,
+		plan,
 		totals: plan.totals,
 		sourceKind: closing.kind,
 		backend: backend.name,

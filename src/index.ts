@@ -8,6 +8,7 @@ export {
 	DEFAULT_TARGET,
 	type DtypeChoice,
 	type Environment,
+	type OptionIssue,
 	parseConversionOptions,
 	parseConvertOptions,
 	parseSize,
