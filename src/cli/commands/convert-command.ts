@@ -69,8 +69,8 @@ export async function runConvert(
 	return summary;
 }
 
-function summaryJson({ plan, ...rest }: ConvertSummary): string {
-	const { source, family, target, layout, worldSize, totals } = plan;
+function summaryJson({ plan, totals, ...rest }: ConvertSummary): string {
+	const { source, family, target, layout, worldSize } = plan;
 	const { repo, commit } = source;
 	return `${JSON.stringify({ ...rest, repo, commit, family, target, layout, worldSize, totals })}\n`;
 }
