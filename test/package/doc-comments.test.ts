@@ -28,6 +28,11 @@ describe("every exported symbol has a doc comment", () => {
 		expect(undocumented("/** What. */\nexport const a = 1;\nexport function b() {}\n")).toEqual([
 			"b",
 		]);
+		expect(undocumented("\nexport async function* c() {}")).toEqual(["c"]);
 		expect(undocumented("export type { A } from './a.ts';\n")).toEqual([]);
+	});
+
+	test.each(FILES)("%s", (path) => {
+		expect(undocumented(readFileSync(join(ROOT, path), "utf8"))).toEqual([]);
 	});
 });
