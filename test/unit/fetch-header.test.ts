@@ -18,6 +18,14 @@ function failure(action: () => unknown) {
 	throw new Error("no error");
 }
 
+function byteAt(begin: number): string {
+	return `{"dtype":"U8","shape":[1],"data_offsets":[${begin},${begin + 1}]}`;
+}
+
+function lengthField(length: bigint): Uint8Array {
+	return safetensorsFile("", 0, length);
+}
+
 describe("verdicts", () => {
 	test.each(HEADER_CASES.filter((row) => row.verdict === "accept"))(
 		"accepts: $name",
@@ -75,8 +83,7 @@ describe("what a header says", () => {
 	});
 
 	test("names are plain text, whatever they mean to JavaScript", () => {
-		const tensor = (at: number) => `{"dtype":"U8","shape":[1],"data_offsets":[${at},${at + 1}]}`;
-		const json = `{"__proto__":${tensor(0)},"toString":${tensor(1)},"\\ud83d\\ude00\\n":${tensor(2)}}`;
+		const json = `{"__proto__":${byteAt(0)},"toString":${byteAt(1)},"\\ud83d\\ude00\\n":${byteAt(2)}}`;
 		const names = parse(safetensorsFile(json, 3)).tensors.map(({ name }) => name);
 		expect(names).toEqual(["__proto__", "toString", "😀\n"]);
 	});
@@ -150,9 +157,8 @@ describe("messages", () => {
 
 test("a hostile length is refused before anything is allocated", () => {
 	const context = { file: "m.safetensors", fileBytes: 2 ** 50 };
-	const prefix = (length: bigint) => safetensorsFile("", 0, length);
-	expect(parseHeaderLength(prefix(100_000_000n), context)).toBe(100_000_000);
-	expect(failure(() => parseHeaderLength(prefix(100_000_001n), context)).code).toBe(
+	expect(parseHeaderLength(lengthField(100_000_000n), context)).toBe(100_000_000);
+	expect(failure(() => parseHeaderLength(lengthField(100_000_001n), context)).code).toBe(
 		"HEADER_INVALID",
 	);
 });
