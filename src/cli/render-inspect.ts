@@ -12,20 +12,21 @@ function shape(sizes: readonly number[]): string {
 }
 
 function truncated(total: number, limit: number, what: string): string[] {
-	return total > limit ? [`… ${formatCount(total - limit)} more ${what}; --limit 0 shows all`] : [];
+	return total > limit
+		? [`… and ${formatCount(total - limit)} more ${what}; --limit 0 shows all`]
+		: [];
 }
 
 function section(title: string, table: string, notes: readonly string[]): string {
 	return [title, table, ...notes].filter((part) => part !== "").join("\n");
 }
 
-/** `[64, 5120] × 8`, or the sizes that differ: `3 sizes × 8`. */
+/** `8 × [64, 5120]`; `8 × ≤ [64, 5120]` when some are smaller than the first. */
 function describeChunks(entries: readonly Entry[]): string {
 	const sizes = new Set(entries.map(({ box }) => shape(box.size)));
-	const [only = "–"] = sizes;
-	return sizes.size <= 1
-		? `${entries.length} × ${only}`
-		: `${entries.length} of ${sizes.size} sizes`;
+	const [first] = sizes;
+	if (first === undefined) return "none";
+	return `${formatCount(entries.length)} × ${sizes.size > 1 ? "≤ " : ""}${first}`;
 }
 
 function storedBytes(entries: readonly { readonly length: number }[]): number {

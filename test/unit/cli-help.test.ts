@@ -1,0 +1,119 @@
+import { expect, test } from "vitest";
+import { createProgram, main } from "../../src/cli/main.ts";
+import { listFamilies, listTargets } from "../../src/index.ts";
+import { createFakeIo } from "../support/cli-io.ts";
+
+async function help(...argv: string[]): Promise<string> {
+	const io = createFakeIo();
+	expect(await main([...argv, "--help"], io)).toBe(0);
+	expect(io.takeErr()).toBe("");
+	return io.out();
+}
+
+test("the flags of a conversion", () => {
+	const convert = createProgram(createFakeIo()).commands.find(
+		(command) => command.name() === "convert",
+	);
+	expect(convert?.helpInformation()).toMatchInlineSnapshot(`
+		"Usage: hf-stream-dcp convert <repo|directory> --out DIR [flags]
+
+		Stream a Hugging Face model into a PyTorch Distributed Checkpoint, cut for one training mesh.
+
+		Arguments:
+		  repo                                           org/name on the Hub, or a directory with
+		                                                 safetensors files
+
+		Options:
+		  --out <dir>                                    directory of the checkpoint
+		  --overwrite                                    replace a finished checkpoint in --out
+		  --revision <ref>                               branch, tag or commit on the Hub (default: main)
+		  --target <profile>                             key profile of the trainer; listed below (default:
+		                                                 torchtitan)
+		  --family <name>                                model family; listed below (default: by
+		                                                 config.json)
+		  --dtype <dtype>                                keep, bfloat16, float16 or float32 (default: keep)
+		  --memory <size>                                memory budget of the stream, e.g. 512MiB, 2GB
+		                                                 (default: 512MiB)
+		  --connections <n>                              requests at a time (default: 8)
+		  --log-format <format>                          of everything on stderr (choices: "text", "json",
+		                                                 default: "text")
+		  --quiet                                        no progress; warnings and errors only
+		  -h, --help                                     print help for a command
+
+		Mesh of the training job:
+		  --dp-replicate <n>                             copies of the sharded model (HSDP)
+		  --dp-shard <n>                                 FSDP degree; -1 takes the ranks that --world-size
+		                                                 leaves
+		  --tp <n>                                       tensor parallel degree
+		  --cp <n>                                       context parallel degree
+		  --pp <n>                                       pipeline parallel degree
+		  --ep <n>                                       expert parallel degree
+		  --etp <n>                                      expert tensor parallel degree, for targets that
+		                                                 have it
+		  --world-size <n>                               ranks of the training job; checked against the mesh
+		  --pp-schedule <name>                           pipeline schedule: 1F1B, Interleaved1F1B, …
+		  --pp-layers-per-stage <n>                      layers of one pipeline stage
+		  --pp-first-stage-less-layers <n>               layers that the embedding counts for
+		  --pp-last-stage-less-layers <n>                layers that norm and head count for
+		  --pp-module-fqns <parts>                       modules of every stage:
+		                                                 "tok_embeddings,layers.0;layers.1,norm,lm_head" or
+		                                                 JSON
+
+		The same by torchtitan's names, --parallelism.NAME:
+		  data_parallel_replicate_degree <n>             as --dp-replicate
+		  data_parallel_shard_degree <n>                 as --dp-shard
+		  tensor_parallel_degree <n>                     as --tp
+		  context_parallel_degree <n>                    as --cp
+		  pipeline_parallel_degree <n>                   as --pp
+		  expert_parallel_degree <n>                     as --ep
+		  expert_tensor_parallel_degree <n>              as --etp
+		  pipeline_parallel_schedule <name>              as --pp-schedule
+		  pipeline_parallel_layers_per_stage <n>         as --pp-layers-per-stage
+		  pipeline_parallel_first_stage_less_layers <n>  as --pp-first-stage-less-layers
+		  pipeline_parallel_last_stage_less_layers <n>   as --pp-last-stage-less-layers
+		  module_fqns_per_model_part <parts>             as --pp-module-fqns
+		"
+	`);
+});
+
+test.each([[[]], [["convert"]], [["plan"]]])(
+	"%j --help lists every target, family and exit code",
+	async (argv) => {
+		const text = await help(...argv);
+		for (const line of [...listTargets(), ...listFamilies()]) expect(text).toContain(line);
+		for (const code of [0, 1, 2, 3, 4, 5, 6, 130])
+			expect(text).toMatch(new RegExp(`\\b${code} \\w`));
+	},
+);
+
+test.each(["convert", "plan", "inspect"])("%s --help has examples that parse", async (name) => {
+	const text = await help(name);
+	const examples = text.slice(text.indexOf("Examples:")).match(/^ {2}hf-stream-dcp .+$/gm) ?? [];
+	expect(examples.length).toBeGreaterThan(1);
+	for (const example of examples) {
+		const argv = example.trim().split(/ +/).slice(1);
+		const program = createProgram(createFakeIo());
+		for (const command of program.commands) command.action(() => {});
+		const until = argv.indexOf(">");
+		await program.parseAsync(until < 0 ? argv : argv.slice(0, until), { from: "user" });
+	}
+});
+
+test("the program's help names the commands and the flags of a conversion", async () => {
+	const text = await help();
+	for (const word of [
+		"convert",
+		"plan",
+		"inspect",
+		"demo",
+		"--out <dir>",
+		"--dp-shard <n>",
+		"tensor_parallel_degree <n>",
+	]) {
+		expect(text).toContain(word);
+	}
+});
+
+test.each(["inspect", "demo"])("%s --help", async (name) => {
+	expect(await help(name)).toMatch(/^Usage: hf-stream-dcp .*\n[^]*Exit codes:/);
+});

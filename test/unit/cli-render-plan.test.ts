@@ -1,0 +1,168 @@
+import { describe, expect, test } from "vitest";
+import { planJson, renderPlan, summariseNotes } from "../../src/cli/render-plan.ts";
+import { renderSummary } from "../../src/cli/render-summary.ts";
+import type { ConvertSummary, Plan, Preparation } from "../../src/index.ts";
+import { parseConvertOptions } from "../../src/options.ts";
+
+const PLAN: Plan = {
+	version: 1,
+	source: {
+		repo: "org/name",
+		commit: "0123456789abcdef0123456789abcdef01234567",
+		files: [{ path: "model.safetensors", bytes: 1_000_500, headerBytes: 500 }],
+		tensors: [
+			{
+				name: "a",
+				dtype: "bfloat16",
+				shape: [500_000],
+				file: "model.safetensors",
+				begin: 500,
+				end: 1_000_500,
+			},
+		],
+		config: { model_type: "llama" },
+	},
+	family: "llama3",
+	target: "torchtitan@2026-06",
+	layout: "fsdp 2 (2 ranks)",
+	worldSize: 2,
+	format: "torch.save",
+	tensors: [],
+	entries: [],
+	files: [{ name: "__0_0.distcp", bytes: 500_700 }],
+	tiles: [],
+	limits: {
+		memoryBytes: 2 ** 29,
+		writeBufferBytes: 2 ** 24,
+		tileBytes: 2 ** 25,
+		maxTileBytes: 2 ** 27,
+		requestBytes: 2 ** 24,
+	},
+	tied: [{ name: "a", reason: "stored under both keys" }],
+	dropped: [
+		{ name: "vision_model.a", reason: "vision tensors are not part of the text model" },
+		{ name: "vision_model.b", reason: "vision tensors are not part of the text model" },
+		{ name: "vision_model.c", reason: "vision tensors are not part of the text model" },
+		{ name: "vision_model.d", reason: "vision tensors are not part of the text model" },
+		{ name: "inv_freq", reason: "computed by the model" },
+	],
+	synthesised: ["layers.0.moe.expert_bias_E"],
+	totals: {
+		fetchBytes: 1_000_000,
+		requests: 1,
+		writeBytes: 1_001_400,
+		entries: 2,
+		files: 2,
+		memoryBytes: 2 ** 28,
+		largestTileBytes: 2 ** 20,
+		rankBytes: { min: 400_000, max: 600_000 },
+	},
+};
+
+const PREPARATION: Preparation = {
+	plan: PLAN,
+	sourceKind: "hub",
+	headerBytes: 500,
+	metadataBytes: 1234,
+	warnings: ["look out"],
+	[Symbol.asyncDispose]: async () => {},
+};
+
+const SUMMARY: ConvertSummary = {
+	plan: PLAN,
+	totals: PLAN.totals,
+	directory: "/ckpt",
+	sourceKind: "hub",
+	backend: "cpu",
+	seconds: 2,
+	fetchedBytes: 500_000,
+	requests: 1,
+	retries: 3,
+	headerBytes: 500,
+	writtenBytes: 500_000,
+	metadataBytes: 1234,
+	resumedEntries: 1,
+	peakStagingBytes: 1,
+	warnings: [],
+};
+
+test("names are summarised by reason", () => {
+	expect(summariseNotes(PLAN.dropped)).toEqual([
+		"4 tensors: vision tensors are not part of the text model (vision_model.a, vision_model.b, vision_model.c, …)",
+		"1 tensor: computed by the model (inv_freq)",
+	]);
+});
+
+test("the plan as a table", () => {
+	expect(renderPlan(PREPARATION)).toMatchInlineSnapshot(`
+		"source     org/name @ 0123456789ab (hub)
+		           1 file, 1 tensor, 500 B of headers read
+		target     torchtitan@2026-06, family llama3
+		mesh       fsdp 2 (2 ranks)
+		fetch      1.00 MB in 1 request
+		write      1.00 MB: 2 files, 2 entries of 0 tensors
+		.metadata  1.23 kB
+		per rank   400 kB to 600 kB
+		memory     256 MiB at most, of a budget of 512 MiB
+		tiles      0, the largest 1 MiB
+		dropped    4 tensors: vision tensors are not part of the text model (vision_model.a, vision_model.b, vision_model.c, …)
+		dropped    1 tensor: computed by the model (inv_freq)
+		tied       1 tensor: stored under both keys (a)
+		added      1 tensor that no source has (layers.0.moe.expert_bias_E)
+		warning    look out"
+	`);
+});
+
+describe("the plan as JSON", () => {
+	const text = [...planJson(PREPARATION)].join("");
+
+	test("is the plan", () => {
+		const { plan, sourceKind, headerBytes, metadataBytes, warnings } = PREPARATION;
+		expect(JSON.parse(text)).toEqual({ ...plan, sourceKind, headerBytes, metadataBytes, warnings });
+	});
+
+	test("has a line per item, so that plans can be compared", () => {
+		expect(text.split("\n").filter((line) => line.includes("vision_model."))).toHaveLength(4);
+	});
+
+	test("is the same every time", () => {
+		expect(
+			[
+				...planJson(structuredClone({ ...PREPARATION, [Symbol.asyncDispose]: undefined }) as never),
+			].join(""),
+		).toBe(text);
+	});
+});
+
+test("the summary says what was resumed and how to load the result", () => {
+	const options = parseConvertOptions({
+		repo: "org/name",
+		out: "/ckpt",
+		parallelism: { dpShard: 2 },
+	});
+	expect(renderSummary(SUMMARY, options)).toMatchInlineSnapshot(`
+		"source      org/name @ 0123456789ab
+		checkpoint  /ckpt
+		mesh        fsdp 2 (2 ranks)
+		target      torchtitan@2026-06, family llama3
+		fetched     500 kB in 1 request, 2 s (250 kB/s)
+		written     500 kB: 2 files, 2 entries; .metadata 1.23 kB
+		dropped     4 tensors: vision tensors are not part of the text model (vision_model.a, vision_model.b, vision_model.c, …)
+		dropped     1 tensor: computed by the model (inv_freq)
+		tied        1 tensor: stored under both keys (a)
+		added       1 tensor that no source has (layers.0.moe.expert_bias_E)
+		resumed     1 entry was finished by an earlier run
+		retries     3
+		reshard     cpu
+
+		Load it in torchtitan (2 ranks):
+
+		  NGPU=2 MODULE=llama3 CONFIG=YOUR_CONFIG ./run_train.sh \\
+		    --checkpoint.enable \\
+		    --checkpoint.initial_load_path=/ckpt \\
+		    --parallelism.data_parallel_shard_degree=2
+
+		torchtitan ignores --checkpoint.initial_load_path while its own checkpoint folder (outputs/checkpoint by default)
+		holds a step-* folder: remove those, or give this run another --dump_folder."
+	`);
+});
