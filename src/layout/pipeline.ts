@@ -1,3 +1,4 @@
+import { at } from "../core/shape.ts";
 import { layoutInvalid } from "./invalid.ts";
 import type { Parallelism, StageDivision } from "./parallelism.ts";
 import { scheduleStyle, type ScheduleStyle } from "./schedules.ts";
@@ -18,6 +19,8 @@ const OUTPUT_MODULES: readonly string[] = ["norm", "lm_head", "output"];
 export interface Pipeline {
 	/** Top-level modules of each stage; layers as `layers.3`. Names that a model lacks may be listed. */
 	readonly stages: readonly (readonly string[])[];
+	/** The pipeline rank of each stage. */
+	readonly stageRanks: readonly number[];
 	/** Pipeline ranks that hold the parameter or buffer `fqn`, ascending. */
 	ranksOf(fqn: string): readonly number[];
 }
@@ -31,28 +34,18 @@ export interface Pipeline {
  */
 export function createPipeline(parallelism: Parallelism, layers: number): Pipeline {
 	const { pp, division } = parallelism;
-	if (pp === 1) return { stages: [], ranksOf: () => [0] };
+	if (pp === 1) return { stages: [], stageRanks: [], ranksOf: () => [0] };
 	const stages =
 		division.kind === "modules"
 			? stagesFromModules(parallelism, division.parts)
 			: stagesFromLayers(layers, countStages(parallelism, division, layers), division);
 	const style = scheduleStyle(parallelism.schedule);
-	const holders = new Map<string, readonly number[]>();
-	for (const [stage, modules] of stages.entries()) {
-		for (const module of modules) {
-			if (holders.has(module)) {
-				throw layoutInvalid(
-					`module ${module} is in more than one pipeline stage`,
-					"list every module once",
-					{ module, stage },
-				);
-			}
-			holders.set(module, [rankOfStage(style, pp, stage)]);
-		}
-	}
+	const stageRanks = stages.map((_, stage) => rankOfStage(style, pp, stage));
+	const holders = ranksByModule(stages, stageRanks);
 	const allRanks = Array.from({ length: pp }, (_, rank) => rank);
 	return {
 		stages,
+		stageRanks,
 		ranksOf(fqn) {
 			// The root module's own buffers stay on every stage: only child modules are taken away.
 			const module = stageModule(fqn);
@@ -67,6 +60,26 @@ export function createPipeline(parallelism: Parallelism, layers: number): Pipeli
 			);
 		},
 	};
+}
+
+function ranksByModule(
+	stages: readonly (readonly string[])[],
+	stageRanks: readonly number[],
+): ReadonlyMap<string, readonly number[]> {
+	const ranks = new Map<string, readonly number[]>();
+	for (const [stage, modules] of stages.entries()) {
+		for (const module of modules) {
+			if (ranks.has(module)) {
+				throw layoutInvalid(
+					`module ${module} is in more than one pipeline stage`,
+					"list every module once",
+					{ module, stage },
+				);
+			}
+			ranks.set(module, [at(stageRanks, stage)]);
+		}
+	}
+	return ranks;
 }
 
 /** The pipeline rank that has `stage` of all stages. */
@@ -166,16 +179,4 @@ function stagesFromLayers(
 		next += count;
 		return [...(isFirst ? INPUT_MODULES : []), ...names, ...(isLast ? OUTPUT_MODULES : [])];
 	});
-}
-
-/** Stages of one pipeline rank, ascending. */
-export function stagesOfRank(
-	parallelism: Parallelism,
-	stages: number,
-	ppRank: number,
-): readonly number[] {
-	const style = scheduleStyle(parallelism.schedule);
-	return Array.from({ length: stages }, (_, stage) => stage).filter(
-		(stage) => rankOfStage(style, parallelism.pp, stage) === ppRank,
-	);
 }

@@ -93,10 +93,10 @@ test("shards cover a tensor exactly once, and every rank that torch says holds a
 			expectPartition(shards, shape);
 			expectHolders(shards, truth.boxes, parallelism);
 		}),
-		{ numRuns: 3000, seed: 20_260_821 },
+		{ numRuns: 1500, seed: 20_260_821 },
 	);
-	expect(accepted).toBeGreaterThan(1000);
-	expect(refused).toBeGreaterThan(100);
+	expect(accepted).toBeGreaterThan(500);
+	expect(refused).toBeGreaterThan(50);
 });
 
 test("pieces of a dimension follow one another without a gap, and only the trailing ones are short", () => {

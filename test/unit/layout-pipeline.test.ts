@@ -1,11 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { resolveParallelism, type ParallelismInput } from "../../src/layout/parallelism.ts";
-import { createPipeline, stagesOfRank } from "../../src/layout/pipeline.ts";
+import { createPipeline } from "../../src/layout/pipeline.ts";
 
 /** Layers of each stage. */
 function layerCounts(input: ParallelismInput, layers: number): readonly number[] {
 	const { stages } = createPipeline(resolveParallelism(input), layers);
 	return stages.map((modules) => modules.filter((module) => module.startsWith("layers.")).length);
+}
+
+/** Pipeline rank of each stage, of three ranks. */
+function deal(pipelineSchedule: string): readonly number[] {
+	return createPipeline(resolveParallelism({ pp: 3, pipelineSchedule }), 12).stageRanks;
 }
 
 test("the embedding and the head count as layers; earlier stages get the remainder", () => {
@@ -29,18 +34,9 @@ test("layers per stage decide the number of stages", () => {
 });
 
 test("loop schedules deal stages round and round, V schedules there and back", () => {
-	const loop = resolveParallelism({ pp: 3, pipelineSchedule: "LoopedBFS" });
-	const there = resolveParallelism({ pp: 3, pipelineSchedule: "DualPipeV" });
-	expect([0, 1, 2].map((rank) => stagesOfRank(loop, 6, rank))).toEqual([
-		[0, 3],
-		[1, 4],
-		[2, 5],
-	]);
-	expect([0, 1, 2].map((rank) => stagesOfRank(there, 6, rank))).toEqual([
-		[0, 5],
-		[1, 4],
-		[2, 3],
-	]);
+	expect(deal("1F1B")).toEqual([0, 1, 2]);
+	expect(deal("LoopedBFS")).toEqual([0, 1, 2, 0, 1, 2]);
+	expect(deal("DualPipeV")).toEqual([0, 1, 2, 2, 1, 0]);
 });
 
 test("keys go to the rank of their stage, by whole module names", () => {
