@@ -1,0 +1,187 @@
+import { isHfStreamDcpError } from "../core/errors.ts";
+import { type Expr, source } from "../core/expr.ts";
+import { formatShape, shapesEqual } from "../core/shape.ts";
+import type { SourceTensor } from "../core/source.ts";
+import type { EachItem, Family, FamilyItem, OneOfItem, TensorRule } from "./family.ts";
+import type { Numbers } from "./numbers.ts";
+import { createNameIndex, fillPattern, type NameIndex, type Pattern } from "./pattern.ts";
+import {
+	buildTemplate,
+	templatePatterns,
+	type TemplateScope,
+	templateSources,
+} from "./template.ts";
+
+/** A target tensor that was made; its key as the newest release spells it. */
+export interface MadeTensor {
+	readonly target: string;
+	readonly expr: Expr;
+	readonly keepDtype: boolean;
+	/** Whether it shares its sources with another target because the embeddings are tied. */
+	readonly isTied: boolean;
+}
+
+/** A target tensor that could not be made. */
+export interface MissingTarget {
+	readonly target: string;
+	/** The source tensors that are not there. */
+	readonly sources: readonly string[];
+}
+
+/** A target tensor whose sources do not fit `config.json` or one another. */
+export interface MisfitTarget {
+	readonly target: string;
+	readonly reason: string;
+}
+
+/** What a family makes of one model's tensors. */
+export interface FamilyResult {
+	readonly made: readonly MadeTensor[];
+	readonly missing: readonly MissingTarget[];
+	readonly misfits: readonly MisfitTarget[];
+	/** Every source name that a rule asked for, there or not. */
+	readonly expected: ReadonlySet<string>;
+}
+
+/** What a family is applied to. */
+export interface FamilyInput {
+	readonly tensors: ReadonlyMap<string, SourceTensor>;
+	readonly numbers: Numbers;
+	readonly tiedEmbeddings: boolean;
+}
+
+interface Run extends FamilyInput {
+	readonly prefix: string;
+	readonly index: NameIndex;
+	readonly made: MadeTensor[];
+	readonly missing: MissingTarget[];
+	readonly misfits: MisfitTarget[];
+	readonly expected: Set<string>;
+}
+
+type Indices = ReadonlyMap<string, number>;
+
+/**
+ * Applies the rules of `family`. What does not work out is returned, not thrown, so that all of it can be reported together.
+ *
+ * @throws {HfStreamDcpError} `CONFIG_INVALID` when `config.json` lacks a number that a rule needs.
+ */
+export function instantiateFamily(family: Family, input: FamilyInput): FamilyResult {
+	const index = createNameIndex(input.tensors.keys());
+	const run: Run = {
+		...input,
+		prefix: choosePrefix(family, index),
+		index,
+		made: [],
+		missing: [],
+		misfits: [],
+		expected: new Set(),
+	};
+	runItems(family.items, new Map(), run);
+	return run;
+}
+
+function choosePrefix(family: Family, index: NameIndex): string {
+	let best = { prefix: "", score: -1 };
+	for (const prefix of family.prefixes) {
+		const score = presence(family.items, new Map(), index, prefix);
+		if (score > best.score) best = { prefix, score };
+	}
+	return best.prefix;
+}
+
+/** How many source patterns of `items` some tensor fits. */
+function presence(
+	items: readonly FamilyItem[],
+	indices: Indices,
+	index: NameIndex,
+	prefix: string,
+): number {
+	const patterns = items.flatMap(sourcePatterns);
+	return patterns.filter((pattern) => index.has(prefix + fillPattern(pattern, indices))).length;
+}
+
+function sourcePatterns(item: FamilyItem): readonly Pattern[] {
+	if (item.kind === "tensor") return templatePatterns(item.make);
+	if (item.kind === "each") return item.items.flatMap(sourcePatterns);
+	return item.choices.flatMap((choice) => choice.flatMap(sourcePatterns));
+}
+
+function runItems(items: readonly FamilyItem[], indices: Indices, run: Run): void {
+	for (const item of items) {
+		if (item.kind === "tensor") runTensor(item, indices, run);
+		else if (item.kind === "each") runEach(item, indices, run);
+		else runOneOf(item, indices, run);
+	}
+}
+
+function runEach(item: EachItem, indices: Indices, run: Run): void {
+	const count = run.numbers.evaluate(item.count);
+	for (let value = 0; value < count; value++) {
+		runItems(item.items, new Map([...indices, [item.hole, value]]), run);
+	}
+}
+
+function runOneOf(item: OneOfItem, indices: Indices, run: Run): void {
+	const scores = item.choices.map((choice) => presence(choice, indices, run.index, run.prefix));
+	const best = Math.max(...scores);
+	if (best > 0) {
+		runItems(item.choices[scores.indexOf(best)] ?? [], indices, run);
+		return;
+	}
+	// Nothing says which of the choices this model has, so all of them are named.
+	const targets = new Set<string>();
+	const sources = new Set<string>();
+	for (const rule of item.choices.flat()) {
+		if (rule.kind !== "tensor") continue;
+		targets.add(fillPattern(rule.target, indices));
+		for (const name of templatePatterns(rule.make)) {
+			sources.add(run.prefix + fillPattern(name, indices));
+		}
+	}
+	run.missing.push({ target: [...targets].join(" or "), sources: [...sources] });
+}
+
+function runTensor(rule: TensorRule, indices: Indices, run: Run): void {
+	const scope: TemplateScope = {
+		lookup: (name) => lookup(name, run),
+		evaluate: run.numbers.evaluate,
+		indices,
+	};
+	const target = fillPattern(rule.target, indices);
+	let { make } = rule;
+	let names = templateSources(make, scope);
+	const isTied =
+		rule.tied !== undefined &&
+		run.tiedEmbeddings &&
+		!names.some((name) => run.tensors.has(run.prefix + name));
+	if (isTied && rule.tied !== undefined) {
+		make = rule.tied;
+		names = templateSources(make, scope);
+	}
+	const full = names.map((name) => run.prefix + name);
+	for (const name of full) run.expected.add(name);
+	const absent = full.filter((name) => !run.tensors.has(name));
+	if (absent.length > 0) {
+		run.missing.push({ target, sources: absent });
+		return;
+	}
+	const shape = rule.shape.map(scope.evaluate);
+	try {
+		const expr = buildTemplate(make, scope);
+		if (!shapesEqual(expr.shape, shape)) {
+			const got = formatShape(expr.shape);
+			run.misfits.push({ target, reason: `${got} where config.json says ${formatShape(shape)}` });
+			return;
+		}
+		run.made.push({ target, expr, keepDtype: rule.keepDtype ?? false, isTied });
+	} catch (error) {
+		if (!isHfStreamDcpError(error, "RECIPE_INVALID")) throw error;
+		run.misfits.push({ target, reason: `${error.message}, from ${full[0] ?? "nothing"}` });
+	}
+}
+
+function lookup(name: string, run: Run): Expr | undefined {
+	const found = run.tensors.get(run.prefix + name);
+	return found && source(found.name, found.dtype, found.shape);
+}

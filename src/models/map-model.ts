@@ -1,0 +1,183 @@
+import { DTYPES } from "../core/dtype.ts";
+import { HfStreamDcpError } from "../core/errors.ts";
+import { type Expr, sourcesOf } from "../core/expr.ts";
+import type { ModelMap, Recipe, SourceNote } from "../core/recipe.ts";
+import { numel } from "../core/shape.ts";
+import type { Source, SourceTensor } from "../core/source.ts";
+import { usesOf } from "./coverage.ts";
+import type { Family } from "./family.ts";
+import { mapHf } from "./hf.ts";
+import { type FamilyResult, instantiateFamily, type MadeTensor } from "./instantiate.ts";
+import { isRecord, type JsonRecord, textField } from "./json.ts";
+import { applyMerges } from "./merge.ts";
+import { createNumbers, type Numbers } from "./numbers.ts";
+import { matchPattern } from "./pattern.ts";
+import { chooseFamily, HF_FAMILY } from "./registry.ts";
+import { HF_TARGET, resolveTarget } from "./target.ts";
+import { isResolved, unresolvedError, type Unresolved } from "./unresolved.ts";
+
+/** What is mapped to what. */
+export interface MapModelOptions {
+	readonly source: Source;
+	/** Name of the family; chosen by `config.json` when left out. */
+	readonly family?: string | undefined;
+	/** A target as {@link resolveTarget} reads it. */
+	readonly target: string;
+}
+
+/**
+ * Decides how every tensor of the checkpoint is made, and accounts for every tensor of the source: used exactly once, or tied,
+ * or dropped by a named rule.
+ *
+ * @throws {HfStreamDcpError} `FAMILY_UNKNOWN` when no family knows the architecture; `OPTIONS_INVALID` for a target that does
+ * not exist for it; `CONFIG_INVALID` when `config.json` lacks or misstates a number; `DTYPE_UNSUPPORTED` for a quantised model;
+ * `NAMES_UNRESOLVED` when names or shapes do not work out, with all of them.
+ */
+export function mapModel(options: MapModelOptions): ModelMap {
+	const { source } = options;
+	checkHfPair(options);
+	if (options.target === HF_TARGET) return mapHf(source, resolveTarget(HF_TARGET, HF_FAMILY));
+	const family = chooseFamily(options.family, source.config);
+	const target = resolveTarget(options.target, family.name);
+	const config = isRecord(source.config) ? source.config : {};
+	refuseQuantised(family, config);
+
+	const text = textConfig(family, config);
+	const numbers = createNumbers(family.numbers, text);
+	const tiedEmbeddings = (text["tie_word_embeddings"] ?? config["tie_word_embeddings"]) === true;
+	const tensors = new Map(source.tensors.map((tensor) => [tensor.name, tensor]));
+	const result = instantiateFamily(family, { tensors, numbers, tiedEmbeddings });
+	const { unresolved, dropped } = accountFor(family, source, result);
+	if (!isResolved(unresolved)) {
+		throw unresolvedError(`${family.name} → ${target.id}`, unresolved, result.expected);
+	}
+	refuseNonFloats(result.made);
+
+	const recipes = applyMerges(result.made, target.merges, numbers).map(
+		({ target: key, expr, keepDtype }): Recipe => ({ fqn: target.spell(key), expr, keepDtype }),
+	);
+	return {
+		family: family.name,
+		target: target.id,
+		facts: {
+			layers: numbers.evaluate("layers"),
+			attentionHeads: numbers.evaluate("heads"),
+			keyValueHeads: numbers.evaluate("kv_heads"),
+			experts: expertsOf(family, numbers),
+			tiedEmbeddings,
+		},
+		rules: target.rules,
+		recipes,
+		tied: tiedNotes(result.made),
+		dropped,
+		synthesised: recipes.flatMap(({ fqn, expr }) => (sourcesOf(expr).length === 0 ? [fqn] : [])),
+	};
+}
+
+function checkHfPair({ family, target }: MapModelOptions): void {
+	if (target === HF_TARGET && family !== undefined && family !== HF_FAMILY) {
+		throw new HfStreamDcpError("OPTIONS_INVALID", `--target hf keeps names; it has no ${family}`, {
+			hint: "Leave out --family.",
+		});
+	}
+	if (target !== HF_TARGET && family === HF_FAMILY) {
+		throw new HfStreamDcpError("OPTIONS_INVALID", `the family hf has no names for ${target}`, {
+			hint: "Use --target hf.",
+		});
+	}
+}
+
+function textConfig(family: Family, config: JsonRecord): JsonRecord {
+	const inner = family.configKey === undefined ? undefined : config[family.configKey];
+	return isRecord(inner) ? inner : config;
+}
+
+function expertsOf(family: Family, numbers: Numbers): number {
+	return Object.hasOwn(family.numbers, "experts") ? (numbers.find("experts") ?? 0) : 0;
+}
+
+/** Sorts out the source tensors that no made tensor uses, and those that are used too often or in part. */
+function accountFor(
+	family: Family,
+	source: Source,
+	result: FamilyResult,
+): { readonly unresolved: Unresolved; readonly dropped: readonly SourceNote[] } {
+	const unmapped: string[] = [];
+	const dropped: SourceNote[] = [];
+	const miscounted: { target: string; reason: string }[] = [];
+	const uses = usesOf(result.made.filter(({ isTied }) => !isTied).map(({ expr }) => expr));
+	for (const tensor of source.tensors) {
+		const use = uses.get(tensor.name);
+		if (use !== undefined) {
+			const reason = describeUse(tensor, use.count, use.overlaps);
+			if (reason !== undefined) miscounted.push({ target: tensor.name, reason });
+		} else if (!result.expected.has(tensor.name)) {
+			const rule = family.drops.find(({ pattern }) => matchPattern(pattern, tensor.name));
+			if (rule === undefined) unmapped.push(tensor.name);
+			else dropped.push({ name: tensor.name, reason: `${rule.pattern}: ${rule.reason}` });
+		}
+	}
+	const { missing, misfits } = result;
+	// A tensor that could not be made leaves its sources in part unused; that is its fault, not theirs.
+	const isComplete = missing.length === 0 && misfits.length === 0;
+	return {
+		unresolved: { unmapped, missing, misfits, miscounted: isComplete ? miscounted : [] },
+		dropped,
+	};
+}
+
+function describeUse(tensor: SourceTensor, count: number, overlaps: boolean): string | undefined {
+	const total = numel(tensor.shape);
+	if (count !== total) return `${count} of its ${total} elements are used`;
+	return overlaps ? "some elements are used twice, others never" : undefined;
+}
+
+function tiedNotes(made: readonly MadeTensor[]): readonly SourceNote[] {
+	return made
+		.filter(({ isTied }) => isTied)
+		.flatMap(({ target, expr }) =>
+			sourcesOf(expr).map(({ name }) => ({
+				name,
+				reason: `tie_word_embeddings: stored again as ${target}`,
+			})),
+		);
+}
+
+function refuseQuantised(family: Family, config: JsonRecord): void {
+	const text = textConfig(family, config);
+	for (const key of ["quantization_config", "compression_config"]) {
+		const quantization = config[key] ?? text[key];
+		if (quantization === undefined || quantization === null) continue;
+		const named = isRecord(quantization) ? textField(quantization, "quant_method") : undefined;
+		const method = named ?? key;
+		throw new HfStreamDcpError(
+			"DTYPE_UNSUPPORTED",
+			`config.json: the weights are quantised (${method}), which ${family.name} cannot undo`,
+			{
+				hint: "Use the repository with the bf16 weights; --target hf keeps the quantised bytes.",
+				facts: { method },
+			},
+		);
+	}
+}
+
+function refuseNonFloats(made: readonly MadeTensor[]): void {
+	const odd = made.filter(({ expr }) => !DTYPES[expr.dtype].isFloat);
+	const first = odd[0];
+	if (first === undefined) return;
+	throw new HfStreamDcpError(
+		"DTYPE_UNSUPPORTED",
+		`${firstSource(first.expr)} is ${first.expr.dtype}, which is no weight without its scales (${odd.length} tensors)`,
+		{
+			hint: "Use the repository with the bf16 weights; --target hf keeps the bytes as they are.",
+			facts: { targets: odd.map(({ target }) => target) },
+		},
+	);
+}
+
+function firstSource(expr: Expr): string {
+	return sourcesOf(expr)[0]?.name ?? "a constant";
+}
+
+export { listFamilies } from "./registry.ts";
+export { listTargets } from "./target.ts";

@@ -1,0 +1,146 @@
+import { eachLayer, type Family, type FamilyItem, oneOf, tensor } from "./family.ts";
+import { slice, stackExperts, ZERO_EXPERT_BIAS } from "./relayouts.ts";
+
+const MLP = "model.layers.{layer}.mlp";
+const EXPERTS = "layers.{layer}.moe.routed_experts.inner_experts";
+
+const DENSE: readonly FamilyItem[] = [
+	tensor("layers.{layer}.feed_forward.w1.weight", ["inner", "hidden"], `${MLP}.gate_proj.weight`),
+	tensor("layers.{layer}.feed_forward.w2.weight", ["hidden", "inner"], `${MLP}.down_proj.weight`),
+	tensor("layers.{layer}.feed_forward.w3.weight", ["inner", "hidden"], `${MLP}.up_proj.weight`),
+];
+
+const EXPERT_BIAS: FamilyItem = tensor(
+	"layers.{layer}.moe.expert_bias_E",
+	["experts"],
+	ZERO_EXPERT_BIAS,
+	{ keepDtype: true },
+);
+
+const ROUTER: FamilyItem = tensor(
+	"layers.{layer}.moe.router.gate.weight",
+	["experts", "hidden"],
+	`${MLP}.gate.weight`,
+);
+
+/** One matrix per expert: what the Hub has and `save_pretrained` writes. */
+const SEPARATE_EXPERTS: readonly FamilyItem[] = [
+	EXPERT_BIAS,
+	tensor(
+		`${EXPERTS}.w1_EFD`,
+		["experts", "expert_inner", "hidden"],
+		stackExperts(`${MLP}.experts.{expert}.gate_proj.weight`),
+	),
+	tensor(
+		`${EXPERTS}.w2_EDF`,
+		["experts", "hidden", "expert_inner"],
+		stackExperts(`${MLP}.experts.{expert}.down_proj.weight`),
+	),
+	tensor(
+		`${EXPERTS}.w3_EFD`,
+		["experts", "expert_inner", "hidden"],
+		stackExperts(`${MLP}.experts.{expert}.up_proj.weight`),
+	),
+	ROUTER,
+];
+
+/**
+ * All experts in one tensor `[experts, 2 · expert_inner, hidden]`, gate rows before up rows: the form the module holds since
+ * transformers 5, which `save_pretrained(save_original_format=False)` writes, and every save of a model loaded from such a file.
+ */
+const FUSED_EXPERTS: readonly FamilyItem[] = [
+	EXPERT_BIAS,
+	tensor(
+		`${EXPERTS}.w1_EFD`,
+		["experts", "expert_inner", "hidden"],
+		slice(`${MLP}.experts.gate_up_proj`, 1, 0, "expert_inner"),
+	),
+	tensor(`${EXPERTS}.w2_EDF`, ["experts", "hidden", "expert_inner"], `${MLP}.experts.down_proj`),
+	tensor(
+		`${EXPERTS}.w3_EFD`,
+		["experts", "expert_inner", "hidden"],
+		slice(`${MLP}.experts.gate_up_proj`, 1, "expert_inner", "2 * expert_inner"),
+	),
+	ROUTER,
+];
+
+/**
+ * Qwen 3, dense and mixture of experts, text. Hugging Face's rotary order is kept: torchtitan's Qwen 3 uses the same.
+ *
+ * @see torchtitan main b5bcd76c, `models/qwen3/state_dict_adapter.py`; transformers 5.23 `models/qwen3`, `models/qwen3_moe`.
+ */
+export const QWEN3: Family = {
+	name: "qwen3",
+	summary: "Qwen 3, dense and MoE (Qwen3ForCausalLM, Qwen3MoeForCausalLM)",
+	modelTypes: ["qwen3", "qwen3_moe"],
+	architectures: ["Qwen3ForCausalLM", "Qwen3MoeForCausalLM"],
+	prefixes: [""],
+	numbers: {
+		layers: { keys: ["num_hidden_layers"] },
+		hidden: { keys: ["hidden_size"] },
+		heads: { keys: ["num_attention_heads"] },
+		kv_heads: { keys: ["num_key_value_heads"] },
+		head_dim: { keys: ["head_dim"] },
+		inner: { keys: ["intermediate_size"] },
+		// The Hub's files say num_experts; transformers 5 writes num_local_experts.
+		experts: { keys: ["num_experts", "num_local_experts"] },
+		expert_inner: { keys: ["moe_intermediate_size"] },
+		vocabulary: { keys: ["vocab_size"] },
+	},
+	items: [
+		tensor("tok_embeddings.weight", ["vocabulary", "hidden"], "model.embed_tokens.weight"),
+		eachLayer(
+			tensor(
+				"layers.{layer}.attention.qkv_linear.wq.weight",
+				["heads * head_dim", "hidden"],
+				"model.layers.{layer}.self_attn.q_proj.weight",
+			),
+			tensor(
+				"layers.{layer}.attention.qkv_linear.wk.weight",
+				["kv_heads * head_dim", "hidden"],
+				"model.layers.{layer}.self_attn.k_proj.weight",
+			),
+			tensor(
+				"layers.{layer}.attention.qkv_linear.wv.weight",
+				["kv_heads * head_dim", "hidden"],
+				"model.layers.{layer}.self_attn.v_proj.weight",
+			),
+			tensor(
+				"layers.{layer}.attention.wo.weight",
+				["hidden", "heads * head_dim"],
+				"model.layers.{layer}.self_attn.o_proj.weight",
+			),
+			tensor(
+				"layers.{layer}.attention.q_norm.weight",
+				["head_dim"],
+				"model.layers.{layer}.self_attn.q_norm.weight",
+			),
+			tensor(
+				"layers.{layer}.attention.k_norm.weight",
+				["head_dim"],
+				"model.layers.{layer}.self_attn.k_norm.weight",
+			),
+			oneOf(DENSE, SEPARATE_EXPERTS, FUSED_EXPERTS),
+			tensor(
+				"layers.{layer}.attention_norm.weight",
+				["hidden"],
+				"model.layers.{layer}.input_layernorm.weight",
+			),
+			tensor(
+				"layers.{layer}.ffn_norm.weight",
+				["hidden"],
+				"model.layers.{layer}.post_attention_layernorm.weight",
+			),
+		),
+		tensor("norm.weight", ["hidden"], "model.norm.weight"),
+		tensor("lm_head.weight", ["vocabulary", "hidden"], "lm_head.weight", {
+			tied: "model.embed_tokens.weight",
+		}),
+	],
+	drops: [
+		{
+			pattern: "*.rotary_emb.inv_freq",
+			reason: "rotary frequencies are computed by the trainer, not loaded",
+		},
+	],
+};

@@ -1,0 +1,64 @@
+import { HfStreamDcpError } from "../core/errors.ts";
+import type { Family } from "./family.ts";
+import { isRecord, textField } from "./json.ts";
+import { LLAMA3 } from "./llama3.ts";
+import { LLAMA4 } from "./llama4.ts";
+import { QWEN3 } from "./qwen3.ts";
+
+/** Every family with rules. A new one is a file and a line here. */
+export const FAMILIES: readonly Family[] = [LLAMA3, LLAMA4, QWEN3];
+
+/** Name of the family that keeps names; it belongs to the target of the same name and has no rules. */
+export const HF_FAMILY = "hf";
+
+/** Every family with one line about it, for `--help`. */
+export function listFamilies(): readonly string[] {
+	const lines = [
+		...FAMILIES.map(({ name, summary }) => [name, summary] as const),
+		[HF_FAMILY, "any architecture, names kept; chosen by --target hf"] as const,
+	];
+	const width = Math.max(...lines.map(([name]) => name.length));
+	return lines.map(([name, summary]) => `${name.padEnd(width)}  ${summary}`);
+}
+
+/**
+ * The family called `name`, or the one that `config.json` asks for when no name is given.
+ *
+ * @throws {HfStreamDcpError} `FAMILY_UNKNOWN` when there is none.
+ */
+export function chooseFamily(name: string | undefined, config: unknown): Family {
+	const found =
+		name === undefined ? familyOf(config) : FAMILIES.find((family) => family.name === name);
+	if (found !== undefined) return found;
+	throw new HfStreamDcpError("FAMILY_UNKNOWN", describeUnknown(name, config), {
+		hint: `Known families: ${FAMILIES.map((family) => family.name).join(", ")}. --family <name> uses one of them all the same; --target hf keeps the names of any architecture.`,
+		facts: {
+			family: name,
+			modelType: isRecord(config) ? textField(config, "model_type") : undefined,
+		},
+	});
+}
+
+function familyOf(config: unknown): Family | undefined {
+	if (!isRecord(config)) return undefined;
+	const modelType = textField(config, "model_type");
+	const byType = FAMILIES.find((family) => family.modelTypes.includes(modelType ?? ""));
+	if (byType !== undefined) return byType;
+	const architectures = architecturesOf(config);
+	return FAMILIES.find((family) =>
+		family.architectures.some((name) => architectures.includes(name)),
+	);
+}
+
+function architecturesOf(config: { readonly [key: string]: unknown }): readonly unknown[] {
+	const { architectures } = config;
+	return Array.isArray(architectures) ? architectures : [];
+}
+
+function describeUnknown(name: string | undefined, config: unknown): string {
+	if (name !== undefined) return `there is no family ${JSON.stringify(name)}`;
+	if (!isRecord(config)) return "the repository has no config.json that says what model it is";
+	const modelType = textField(config, "model_type") ?? "(none)";
+	const architectures = architecturesOf(config).join(", ");
+	return `no family for model_type ${modelType}${architectures === "" ? "" : `, architectures ${architectures}`}`;
+}

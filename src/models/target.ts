@@ -1,0 +1,153 @@
+import { HfStreamDcpError } from "../core/errors.ts";
+import type { LayoutRules } from "../core/layout.ts";
+import { fillPattern, matchPattern } from "./pattern.ts";
+import { KNOWN_UNTIL, type Merge, type Release, RELEASES } from "./releases.ts";
+
+/** A `--target` that was understood, for one family. */
+export interface ResolvedTarget {
+	/** Its one spelling: `torchtitan@2026-06`, `torchtitan@2026-08-18+unfused`, `hf`. */
+	readonly id: string;
+	/** Spells a key of the newest release as the target does. */
+	spell(key: string): string;
+	/** Tensors that the target stores as one. */
+	readonly merges: readonly Merge[];
+	readonly rules: LayoutRules;
+}
+
+/** The target that keeps the names of the source. */
+export const HF_TARGET = "hf";
+
+const HF: ResolvedTarget = {
+	id: HF_TARGET,
+	spell: (key) => key,
+	merges: [],
+	rules: {
+		kind: "fsdp",
+		fusedQkv: false,
+		expertThreshold: "fsdp",
+		expertTensorParallel: false,
+	},
+};
+
+const TARGET = /^torchtitan(?:@([^+]*))?(?:\+(fused|unfused))?$/;
+const DATE = /^\d{4}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?$/;
+
+/**
+ * Resolves `target` for models of `family`.
+ *
+ * `torchtitan` is the newest release that has the family; `torchtitan@2026-06-20` main as it was on that day,
+ * `torchtitan@2026-06` on the first of that month; `+fused` and `+unfused` say whether the model fuses its QKV projections
+ * where that is not the release's default. `hf` keeps names.
+ *
+ * @throws {HfStreamDcpError} `OPTIONS_INVALID` when it is not a target, lies outside the known history, or lacks the family.
+ */
+export function resolveTarget(target: string, family: string): ResolvedTarget {
+	if (target === HF_TARGET) return HF;
+	const match = TARGET.exec(target);
+	if (match === null) throw unknownTarget(target);
+	const [, date, fusion] = match;
+	const release = date === undefined ? newestWith(family) : releaseAt(target, date);
+	if (release.removed.includes(family)) {
+		throw new HfStreamDcpError(
+			"OPTIONS_INVALID",
+			`${target}: this release of torchtitan has no ${family}`,
+			{ hint: `Use --target torchtitan@${newestWith(family).id}, the last that has it.` },
+		);
+	}
+	return resolveRelease(release, family, target, fusion);
+}
+
+function resolveRelease(
+	release: Release,
+	family: string,
+	target: string,
+	fusion: string | undefined,
+): ResolvedTarget {
+	const fusable = release.fusedQkv?.families.includes(family) ? release.fusedQkv : undefined;
+	if (fusion === "fused" && fusable === undefined) {
+		throw new HfStreamDcpError(
+			"OPTIONS_INVALID",
+			`${target}: torchtitan@${release.id} has no fused QKV for ${family}`,
+			{ hint: "Leave out +fused." },
+		);
+	}
+	const byDefault = fusable?.byDefault ?? false;
+	const isFused = fusion === undefined ? byDefault : fusion === "fused";
+	const stored = isFused ? (fusable?.stored ?? "separate") : "separate";
+	return {
+		id: `torchtitan@${release.id}${isFused === byDefault ? "" : `+${fusion}`}`,
+		spell: (key) => spellAt(release, key),
+		merges: stored === "separate" ? [] : stored,
+		rules: {
+			kind: "torchtitan",
+			// A stored wqkv is cut like any column-parallel weight; only its parts would be left whole.
+			fusedQkv: isFused && stored === "separate",
+			expertThreshold: release.expertThreshold,
+			expertTensorParallel: release.expertTensorParallel,
+		},
+	};
+}
+
+function spellAt(release: Release, key: string): string {
+	let spelled = key;
+	for (const { renames } of RELEASES.slice(RELEASES.indexOf(release) + 1).toReversed()) {
+		for (const { before, after } of renames) {
+			const bindings = matchPattern(after, spelled);
+			if (bindings === undefined) continue;
+			spelled = fillPattern(before, bindings);
+			break;
+		}
+	}
+	return spelled;
+}
+
+function newestWith(family: string): Release {
+	const found = RELEASES.findLast((release) => !release.removed.includes(family));
+	if (found === undefined) throw new Error(`internal error: no release has ${family}`);
+	return found;
+}
+
+function releaseAt(target: string, date: string): Release {
+	if (!DATE.test(date)) throw unknownTarget(target);
+	const day = date.length === 7 ? `${date}-01` : date;
+	if (day > KNOWN_UNTIL) {
+		throw new HfStreamDcpError(
+			"OPTIONS_INVALID",
+			`${target}: torchtitan's keys are known until ${KNOWN_UNTIL}`,
+			{ hint: "Use --target torchtitan if they have not changed since." },
+		);
+	}
+	const found = RELEASES.findLast((release) => release.from <= day);
+	if (found === undefined) {
+		const oldest = RELEASES[0];
+		throw new HfStreamDcpError(
+			"OPTIONS_INVALID",
+			`${target}: keys of torchtitan before ${oldest?.from} are not supported; its loader demanded tensors no model has`,
+			{ hint: `The oldest supported target is torchtitan@${oldest?.id}.` },
+		);
+	}
+	return found;
+}
+
+function unknownTarget(target: string): HfStreamDcpError {
+	const ids = RELEASES.map((release) => `torchtitan@${release.id}`).toReversed();
+	return new HfStreamDcpError("OPTIONS_INVALID", `there is no target ${JSON.stringify(target)}`, {
+		hint: `Targets: torchtitan, ${ids.join(", ")}, any torchtitan@YYYY-MM-DD, each with +fused or +unfused; hf.`,
+	});
+}
+
+/** Every target with one line about it, newest first, for `--help`. */
+export function listTargets(): readonly string[] {
+	const lines: readonly (readonly [string, string])[] = [
+		["torchtitan", "the newest of these that has the model"],
+		...RELEASES.toReversed().map(
+			({ id, from, summary }) =>
+				[`torchtitan@${id}`, `${id === from ? "" : `since ${from}: `}${summary}`] as const,
+		),
+		["torchtitan@YYYY-MM[-DD]", "main as it was on that day, or on the first of that month"],
+		["…+fused, …+unfused", "whether the model fuses QKV, where that is not the default"],
+		["hf", "names as in the source, for Hugging Face modules under FSDP2"],
+	];
+	const width = Math.max(...lines.map(([id]) => id.length));
+	return lines.map(([id, summary]) => `${id.padEnd(width)}  ${summary}`);
+}

@@ -1,0 +1,102 @@
+import { HfStreamDcpError } from "../core/errors.ts";
+import type { MisfitTarget, MissingTarget } from "./instantiate.ts";
+import { nearest } from "./nearest.ts";
+
+/** Everything about a model's tensors that its family cannot account for. */
+export interface Unresolved {
+	/** Source tensors that no rule takes and none drops. */
+	readonly unmapped: readonly string[];
+	/** Target tensors without their sources. */
+	readonly missing: readonly MissingTarget[];
+	/** Target tensors whose shape or dtype does not fit. */
+	readonly misfits: readonly MisfitTarget[];
+	/** Source tensors that are not used exactly once. */
+	readonly miscounted: readonly MisfitTarget[];
+}
+
+/** Lines of one kind that a message shows before it only counts. */
+const SHOWN = 8;
+
+/** Names that are compared for the nearest; enough for the tensors of one model's layers, and bounded for absurd input. */
+const COMPARED = 4096;
+
+/** Whether everything is accounted for. */
+export function isResolved(unresolved: Unresolved): boolean {
+	return Object.values(unresolved).every((list: readonly unknown[]) => list.length === 0);
+}
+
+/**
+ * One error that lists all of `unresolved`.
+ *
+ * @param what - `llama4 → torchtitan@2026-06`.
+ * @param expected - Source names that the family asked for.
+ */
+export function unresolvedError(
+	what: string,
+	unresolved: Unresolved,
+	expected: ReadonlySet<string>,
+): HfStreamDcpError {
+	const { unmapped, missing, misfits, miscounted } = unresolved;
+	const known = [...expected].slice(0, COMPARED);
+	const spare = unmapped.slice(0, COMPARED);
+	const lines = [
+		...section(
+			"source tensors that fit no rule",
+			unmapped,
+			(name) => name,
+			(name) => withNearest(name, "known", nearest(name, known)),
+		),
+		...section(
+			"target tensors without a source",
+			missing,
+			({ target }) => target,
+			({ target, sources }) => {
+				const first = sources[0] ?? "";
+				const needs = sources.length > 1 ? `${first} and ${sources.length - 1} more` : first;
+				return `${target} needs ${withNearest(needs, "unused", nearest(first, spare))}`;
+			},
+		),
+		...section("tensors that do not fit config.json", misfits, byTarget, withReason),
+		...section("source tensors not used exactly once", miscounted, byTarget, withReason),
+	];
+	return new HfStreamDcpError("NAMES_UNRESOLVED", [`${what}:`, ...lines].join("\n"), {
+		hint: "Nothing was fetched. Check --family, --target and --revision; --target hf keeps every tensor as it is.",
+		facts: { ...unresolved },
+	});
+}
+
+function byTarget({ target }: MisfitTarget): string {
+	return target;
+}
+
+function withReason({ target, reason }: MisfitTarget): string {
+	return `${target}: ${reason}`;
+}
+
+function withNearest(text: string, kind: string, name: string | undefined): string {
+	return name === undefined ? text : `${text} (nearest ${kind}: ${name})`;
+}
+
+/** A heading and one line for every name that differs in more than its indices. */
+function section<T>(
+	title: string,
+	items: readonly T[],
+	nameOf: (item: T) => string,
+	describe: (item: T) => string,
+): readonly string[] {
+	if (items.length === 0) return [];
+	const alike = new Map<string, { readonly first: T; count: number }>();
+	for (const item of items) {
+		const key = nameOf(item).replaceAll(/(?<=\.)\d+(?=\.)/g, "#");
+		const group = alike.get(key);
+		if (group === undefined) alike.set(key, { first: item, count: 1 });
+		else group.count++;
+	}
+	const lines = [...alike.values()].slice(0, SHOWN).map(({ first, count }) => {
+		const others = count > 1 ? `; ${count - 1} more like it` : "";
+		return `    ${describe(first)}${others}`;
+	});
+	const hidden = alike.size - lines.length;
+	if (hidden > 0) lines.push(`    … and ${hidden} more kinds of names`);
+	return [`  ${items.length} ${title}:`, ...lines];
+}
