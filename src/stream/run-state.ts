@@ -1,0 +1,40 @@
+import type { EventListener } from "../core/events.ts";
+import type { ByteSource, EntrySink, ReshardBackend } from "../core/ports.ts";
+import type { Places } from "../plan/footprint.ts";
+import type { Plan } from "../plan/types.ts";
+import type { Flusher } from "./flusher.ts";
+import type { Pool } from "./pool.ts";
+import type { Stretch } from "./stretches.ts";
+import type { TaskScope } from "./task-scope.ts";
+
+/** What one execution of a plan works with. */
+export interface RunState {
+	readonly plan: Plan;
+	readonly places: Places;
+	readonly source: ByteSource;
+	readonly backend: ReshardBackend;
+	readonly sink: EntrySink;
+	readonly emit: EventListener;
+	readonly scope: TaskScope;
+	readonly flusher: Flusher;
+	/** Whoever holds a buffer may have one write in flight. */
+	readonly buffers: Pool<Uint8Array>;
+	/** Size of each buffer. */
+	readonly bufferBytes: number;
+	/** Held while a tile is turned into target bytes: one after the other frees staging memory soonest. */
+	readonly processor: Pool<true>;
+	/** What is written of the entries that are begun and not finished, by entry. */
+	readonly begun: Map<number, Stretch[]>;
+	readonly counters: RunCounters;
+}
+
+/** Totals of one execution. */
+export interface RunCounters {
+	fetchedBytes: number;
+	requests: number;
+	writtenBytes: number;
+	directBytes: number;
+	copiedBytes: number;
+	/** Entries this execution finished. */
+	entries: number;
+}

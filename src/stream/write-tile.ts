@@ -1,0 +1,146 @@
+import { crc32 } from "node:zlib";
+import { boxNumel } from "../core/box.ts";
+import { itemBytes } from "../core/dtype.ts";
+import { at } from "../core/shape.ts";
+import { pull } from "../plan/pull.ts";
+import type { PlanPart, PlanTile } from "../plan/types.ts";
+import { directRuns } from "./direct-runs.ts";
+import { layOut, locate, type StagedRange } from "./locate.ts";
+import type { RunState } from "./run-state.ts";
+import { addStretch, type Stretch } from "./stretches.ts";
+import { placeIn, windowsOf } from "./windows.ts";
+
+/** A tile whose source bytes have arrived. */
+export interface StagedTile {
+	readonly tile: PlanTile;
+	readonly staging: Uint8Array;
+	/** Grows with every write that is started. None rejects; `staging` is free again when all have settled. */
+	readonly writes: Promise<boolean>[];
+}
+
+/**
+ * Turns a tile's source bytes into target bytes and starts writing them. Gathering and checksums go on while earlier bytes are
+ * being written, as far as there are buffers.
+ *
+ * @throws `scope.signal.reason` when the run failed or was aborted.
+ */
+export async function writeTile(run: RunState, staged: StagedTile): Promise<void> {
+	const ranges = layOut(staged.tile.ranges);
+	for (const part of staged.tile.parts) await writePart(run, staged, ranges, part);
+}
+
+async function writePart(
+	run: RunState,
+	staged: StagedTile,
+	ranges: readonly StagedRange[],
+	part: PlanPart,
+): Promise<void> {
+	const { plan, places } = run;
+	const entry = at(plan.entries, part.entry);
+	const { expr } = at(plan.tensors, entry.tensor);
+	const start = placeIn(entry.box, part.box) * itemBytes(entry.dtype);
+	const output: PartOutput = { entry: part.entry, start, end: start, crc32: 0, writes: [] };
+	try {
+		const runs = directRuns(locate(pull(expr, part.box), places, ranges));
+		if (runs === undefined) await writeGathered(run, staged, ranges, part, output);
+		else {
+			for (const { start: from, end } of runs) {
+				await writeDirectly(run, staged.staging.subarray(from, end), output);
+			}
+		}
+	} finally {
+		staged.writes.push(...output.writes);
+	}
+	staged.writes.push(run.scope.run(async () => await completePart(run, output)));
+}
+
+/** What was made of one part so far: bytes `start` up to but not including `end` of the entry's data. */
+interface PartOutput {
+	readonly entry: number;
+	readonly start: number;
+	end: number;
+	crc32: number;
+	readonly writes: Promise<boolean>[];
+}
+
+/** Writes staging memory as it stands. A buffer is held for its turn only, which bounds the writes in flight. */
+async function writeDirectly(run: RunState, bytes: Uint8Array, output: PartOutput): Promise<void> {
+	for (let from = 0; from < bytes.length;) {
+		const turn = await run.buffers.acquire();
+		const piece = bytes.subarray(from, from + turn.length);
+		run.counters.directBytes += piece.length;
+		startWrite(run, output, piece, turn);
+		from += piece.length;
+		await run.flusher.wrote(piece.length);
+	}
+}
+
+/** Makes the part in windows that fit into a write buffer. */
+async function writeGathered(
+	run: RunState,
+	{ staging }: StagedTile,
+	ranges: readonly StagedRange[],
+	part: PlanPart,
+	output: PartOutput,
+): Promise<void> {
+	const { plan, places, backend, buffers, counters } = run;
+	const { expr, dtype } = at(plan.tensors, at(plan.entries, part.entry).tensor);
+	const width = itemBytes(dtype);
+	for (const window of windowsOf(part.box, Math.floor(run.bufferBytes / width))) {
+		const ops = locate(pull(expr, window), places, ranges);
+		const buffer = await buffers.acquire();
+		const target = buffer.subarray(0, boxNumel(window) * width);
+		try {
+			run.scope.signal.throwIfAborted();
+			await backend.run(ops, staging, target);
+		} catch (error) {
+			buffers.release(buffer);
+			throw error;
+		}
+		counters.copiedBytes += target.length;
+		startWrite(run, output, target, buffer);
+		await run.flusher.wrote(target.length);
+	}
+}
+
+/** Appends `bytes` to the output. `buffer` goes back to the pool when they are written. */
+function startWrite(
+	run: RunState,
+	output: PartOutput,
+	bytes: Uint8Array,
+	buffer: Uint8Array,
+): void {
+	const { scope, sink, buffers, counters, emit } = run;
+	const offset = output.end;
+	output.end += bytes.length;
+	output.crc32 = crc32(bytes, output.crc32);
+	output.writes.push(
+		scope.run(async () => {
+			try {
+				scope.signal.throwIfAborted();
+				await sink.write(output.entry, offset, bytes);
+			} finally {
+				buffers.release(buffer);
+			}
+			counters.writtenBytes += bytes.length;
+			emit({ kind: "written", bytes: counters.writtenBytes });
+		}),
+	);
+}
+
+/** Books a part whose bytes are all written, and finishes the entry when it was the last one. */
+async function completePart(run: RunState, output: PartOutput): Promise<void> {
+	const written = await Promise.all(output.writes);
+	if (written.includes(false)) return;
+	const stretches: Stretch[] = run.begun.get(output.entry) ?? [];
+	run.begun.set(output.entry, stretches);
+	addStretch(stretches, output);
+	const [whole] = stretches;
+	const entry = at(run.plan.entries, output.entry);
+	const dataBytes = boxNumel(entry.box) * itemBytes(entry.dtype);
+	if (whole === undefined || whole.end - whole.start < dataBytes) return;
+	run.begun.delete(output.entry);
+	await run.sink.finish(output.entry, whole.crc32);
+	run.counters.entries++;
+	run.emit({ kind: "entry", index: output.entry, resumed: false });
+}
