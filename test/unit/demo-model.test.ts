@@ -23,11 +23,13 @@ function headerOf(file: Uint8Array): { header: Header; dataBytes: number } {
 
 const SHARDS = [...MODEL.files].filter(([path]) => path.endsWith(".safetensors"));
 
+function digest(files: ReadonlyMap<string, Uint8Array>): string[] {
+	return [...files].map(
+		([path, bytes]) => `${path} ${createHash("sha256").update(bytes).digest("hex")}`,
+	);
+}
+
 test("the same bytes on every call", () => {
-	const digest = (files: ReadonlyMap<string, Uint8Array>): string[] =>
-		[...files].map(
-			([path, bytes]) => `${path} ${createHash("sha256").update(bytes).digest("hex")}`,
-		);
 	expect(digest(createDemoModel().files)).toEqual(digest(MODEL.files));
 });
 
