@@ -35,6 +35,12 @@ def read_model(directory):
     return tensors
 
 
+def layer_of(name):
+    """Number of the layer a tensor belongs to, by either naming; -1 outside the layers."""
+    match = re.search(r"(?:^|\.)layers\.(\d+)\.", name)
+    return int(match[1]) if match else -1
+
+
 def interleave_rotary_halves(weight, heads):
     """Hugging Face keeps the two rotary halves of a head apart; torchtitan's llama3 keeps each pair together."""
     rows, columns = weight.shape
@@ -42,13 +48,12 @@ def interleave_rotary_halves(weight, heads):
     return halves.transpose(1, 2).reshape(rows, columns)
 
 
-def torchtitan_state(directory, names):
+def torchtitan_state(config, tensors, names):
     """The state dict torchtitan would hold: key → tensor. `names` is "june" or "main"."""
-    config = json.loads((Path(directory) / "config.json").read_text())
     text = config.get("text_config", config)
     family = {"llama": "llama3", "llama4": "llama4", "llama4_text": "llama4"}.get(config["model_type"], "qwen3")
     state, stacks = {}, {}
-    for name, tensor in read_model(directory).items():
+    for name, tensor in tensors.items():
         if name.startswith(("vision_model.", "multi_modal_projector.")):
             continue
         name = name.removeprefix("language_model.")
@@ -99,7 +104,10 @@ def put_layer_tensor(state, stacks, layer, rest, tensor, text, family, names):
 
 def write_expected(job):
     """Writes the state dict to `job["file"]`; `names` None keeps Hugging Face's own, `dtype` casts as `Tensor.to` does."""
-    state = torchtitan_state(job["model"], job["names"]) if job["names"] else read_model(job["model"])
+    state = read_model(job["model"])
+    if job["names"]:
+        config = json.loads((Path(job["model"]) / "config.json").read_text())
+        state = torchtitan_state(config, state, job["names"])
     dtype = getattr(torch, job["dtype"]) if job.get("dtype") else None
     save_file(
         {

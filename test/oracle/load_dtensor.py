@@ -19,6 +19,7 @@ from torch.distributed.tensor._dtensor_spec import DTensorSpec, TensorMeta
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 from torch.distributed.tensor.placement_types import _StridedShard
 
+from expected import layer_of
 from ranks import run_ranks
 
 
@@ -202,11 +203,6 @@ def read_layout(job):
     for rank in layout["ranks"].values():
         rank["state"] = {key: chunk for key, chunk in rank["state"].items() if key in params}
     return {**layout, "params": params}
-
-
-def layer_of(key):
-    match = re.match(r"layers\.(\d+)\.", key)
-    return int(match[1]) if match else -1
 
 
 def load(job):

@@ -14,6 +14,8 @@ export type OracleJob =
 			readonly file: string;
 			readonly dtype?: string;
 	  }
+	/** Compares the first `layers` layers. */
+	| { readonly kind: "adapter"; readonly fixture: string; readonly layers: number }
 	| {
 			readonly kind: "load";
 			readonly layout: string;
@@ -83,9 +85,21 @@ export interface WholeReport {
 	readonly nans: number;
 }
 
+/** How the oracle's key mapping compares with one of torchtitan's adapters. */
+export interface AdapterReport {
+	readonly compared: number;
+	/** Keys whose bytes are not torchtitan's. */
+	readonly different: readonly string[];
+	/** Keys that only the oracle makes. */
+	readonly extra: readonly string[];
+	/** Keys that torchtitan's loader demands and its adapter does not make. */
+	readonly notProduced: readonly string[];
+}
+
 interface OracleAnswers {
 	readonly models: { readonly transformers: string; readonly torch: string };
 	readonly expected: { readonly keys: number };
+	readonly adapter: AdapterReport;
 	readonly load: LoadReport;
 	readonly fsdp2: LoadReport<Fsdp2RankReport>;
 	readonly whole: WholeReport;

@@ -10,6 +10,7 @@ import traceback
 
 import torch
 
+import adapters
 import expected
 import fsdp2
 import load_dtensor
@@ -25,6 +26,7 @@ def make_models(job):
 
 JOBS = {
     "models": make_models,
+    "adapter": adapters.compare_adapter,
     "expected": expected.write_expected,
     "load": load_dtensor.load,
     "fsdp2": fsdp2.load_fsdp2,
