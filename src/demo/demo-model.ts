@@ -190,7 +190,7 @@ function fiveDigits(value: number): string {
 	return String(value).padStart(5, "0");
 }
 
-/** A Llama-4-shaped model of about 27 MB with vision tensors, a dense and an expert layer in turn; the same bytes on every call. */
+/** A Llama-4-shaped model of about 24 MB with vision tensors, a dense and an expert layer in turn; the same bytes on every call. */
 export function createDemoModel(): DemoModel {
 	const files = new Map<string, Uint8Array>();
 	files.set("config.json", encodeJson(demoConfig()));
