@@ -34,7 +34,7 @@ function parallelismFlags({ parallelism, worldSize }: LoadRecipe): string[] {
 }
 
 function torchtitanLines(recipe: LoadRecipe): string[] {
-	const { directory, family, worldSize } = recipe;
+	const { directory, family, worldSize, target } = recipe;
 	const launch =
 		worldSize <= RANKS_PER_MACHINE
 			? `NGPU=${worldSize} MODULE=${family} CONFIG=YOUR_CONFIG ./run_train.sh`
@@ -45,7 +45,7 @@ function torchtitanLines(recipe: LoadRecipe): string[] {
 		...parallelismFlags(recipe),
 	];
 	return [
-		`Load it in torchtitan (${worldSize} ${worldSize === 1 ? "rank" : "ranks"}):`,
+		`Load it in torchtitan (${worldSize} ${worldSize === 1 ? "rank" : "ranks"}; keys of ${target}):`,
 		"",
 		`  ${[launch, ...flags].join(" \\\n    ")}`,
 		"",

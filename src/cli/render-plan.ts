@@ -1,15 +1,13 @@
 import type { Plan, Preparation, SourceNote } from "../index.ts";
 import { formatBytes, formatCount, formatMemory, formatTable, plural } from "./format.ts";
 
-/** Names that are shown of a list before `…`. */
-const SHOWN_NAMES = 3;
-
-function someNames(names: readonly string[]): string {
-	const shown = names.slice(0, SHOWN_NAMES).join(", ");
-	return names.length > SHOWN_NAMES ? `${shown}, …` : shown;
+/** The first of a list of names, and whether there are more. */
+function firstOf(names: readonly string[]): string {
+	const [first = ""] = names;
+	return names.length > 1 ? `${first}, …` : first;
 }
 
-/** One line per reason: how many tensors it concerns, and some of their names. */
+/** One line per reason: how many tensors it concerns, and the first of their names. */
 export function summariseNotes(notes: readonly SourceNote[]): string[] {
 	const byReason = new Map<string, string[]>();
 	for (const { name, reason } of notes) {
@@ -18,7 +16,7 @@ export function summariseNotes(notes: readonly SourceNote[]): string[] {
 		else names.push(name);
 	}
 	return [...byReason].map(
-		([reason, names]) => `${plural(names.length, "tensor")}: ${reason} (${someNames(names)})`,
+		([reason, names]) => `${plural(names.length, "tensor")}: ${reason} (${firstOf(names)})`,
 	);
 }
 
@@ -31,7 +29,7 @@ export function nameRows(plan: Pick<Plan, "dropped" | "tied" | "synthesised">): 
 		const { synthesised } = plan;
 		rows.push([
 			"added",
-			`${plural(synthesised.length, "tensor")} that no source has (${someNames(synthesised)})`,
+			`${plural(synthesised.length, "tensor")} that no source has (${firstOf(synthesised)})`,
 		]);
 	}
 	return rows;

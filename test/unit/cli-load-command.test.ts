@@ -12,7 +12,7 @@ const RECIPE = {
 
 test("torchtitan on one machine", () => {
 	expect(describeLoading(RECIPE)).toMatchInlineSnapshot(`
-		"Load it in torchtitan (8 ranks):
+		"Load it in torchtitan (8 ranks; keys of torchtitan@2026-06):
 
 		  NGPU=8 MODULE=llama4 CONFIG=YOUR_CONFIG ./run_train.sh \\
 		    --checkpoint.enable \\

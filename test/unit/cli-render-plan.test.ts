@@ -88,7 +88,7 @@ const SUMMARY: ConvertSummary = {
 
 test("names are summarised by reason", () => {
 	expect(summariseNotes(PLAN.dropped)).toEqual([
-		"4 tensors: vision tensors are not part of the text model (vision_model.a, vision_model.b, vision_model.c, …)",
+		"4 tensors: vision tensors are not part of the text model (vision_model.a, …)",
 		"1 tensor: computed by the model (inv_freq)",
 	]);
 });
@@ -105,7 +105,7 @@ test("the plan as a table", () => {
 		per rank   400 kB to 600 kB
 		memory     256 MiB at most, of a budget of 512 MiB
 		tiles      0, the largest 1 MiB
-		dropped    4 tensors: vision tensors are not part of the text model (vision_model.a, vision_model.b, vision_model.c, …)
+		dropped    4 tensors: vision tensors are not part of the text model (vision_model.a, …)
 		dropped    1 tensor: computed by the model (inv_freq)
 		tied       1 tensor: stored under both keys (a)
 		added      1 tensor that no source has (layers.0.moe.expert_bias_E)
@@ -147,7 +147,7 @@ test("the summary says what was resumed and how to load the result", () => {
 		target      torchtitan@2026-06, family llama3
 		fetched     500 kB in 1 request, 2 s (250 kB/s)
 		written     500 kB: 2 files, 2 entries; .metadata 1.23 kB
-		dropped     4 tensors: vision tensors are not part of the text model (vision_model.a, vision_model.b, vision_model.c, …)
+		dropped     4 tensors: vision tensors are not part of the text model (vision_model.a, …)
 		dropped     1 tensor: computed by the model (inv_freq)
 		tied        1 tensor: stored under both keys (a)
 		added       1 tensor that no source has (layers.0.moe.expert_bias_E)
@@ -155,7 +155,7 @@ test("the summary says what was resumed and how to load the result", () => {
 		retries     3
 		reshard     cpu
 
-		Load it in torchtitan (2 ranks):
+		Load it in torchtitan (2 ranks; keys of torchtitan@2026-06):
 
 		  NGPU=2 MODULE=llama3 CONFIG=YOUR_CONFIG ./run_train.sh \\
 		    --checkpoint.enable \\
