@@ -1,0 +1,73 @@
+import { emitTo, type EventListener } from "../core/events.ts";
+import type { ByteSource } from "../core/ports.ts";
+import type { Source } from "../core/source.ts";
+import type { Weights } from "./find-weights.ts";
+import { readHeaders } from "./read-headers.ts";
+import { type RepoFiles, sourceError } from "./repo-files.ts";
+import { selectTensors } from "./select-tensors.ts";
+
+/** Largest `config.json` that is read, bytes. Real ones have a few KiB. Fatal beyond. */
+const MAX_CONFIG_BYTES: number = 16 * 1024 * 1024;
+
+const CONFIG_FILE = "config.json";
+
+/** Where a source is and what of it belongs to the model. */
+export interface SourceParts {
+	readonly repo: string;
+	readonly commit: string;
+	readonly files: RepoFiles;
+	readonly weights: Weights;
+	/** Reads the files of `weights`. */
+	readonly bytes: ByteSource;
+}
+
+/** A source and what was noticed on the way. */
+export interface ReadSource {
+	readonly source: Source;
+	/** Bytes of all headers, length fields included. */
+	readonly headerBytes: number;
+	readonly warnings: readonly string[];
+}
+
+/**
+ * Reads the headers of the weights and `config.json`, and puts the source together.
+ *
+ * @throws {HfStreamDcpError} `HEADER_INVALID`, `INDEX_INVALID`, `DTYPE_UNSUPPORTED`, `SOURCE_UNREADABLE` when
+ * `config.json` is no JSON, or what reading throws.
+ */
+export async function readSource(
+	parts: SourceParts,
+	options: {
+		readonly connections: number;
+		readonly signal?: AbortSignal | undefined;
+		readonly onEvent?: EventListener | undefined;
+	},
+): Promise<ReadSource> {
+	const { repo, commit, files, weights, bytes } = parts;
+	emitTo(options.onEvent)({ kind: "phase", phase: "headers" });
+	const config = await readConfig(files);
+	const { connections: concurrency, signal } = options;
+	const headers = await readHeaders(bytes, weights.files, { concurrency, signal });
+	const { tensors, warnings } = selectTensors(headers, weights.index);
+	const sourceFiles = headers.map(({ file }) => file);
+	return {
+		source: { repo, commit, files: sourceFiles, tensors, config },
+		headerBytes: sourceFiles.reduce((sum, file) => sum + file.headerBytes, 0),
+		warnings: [...weights.warnings, ...warnings],
+	};
+}
+
+async function readConfig(files: RepoFiles): Promise<unknown> {
+	if ((await files.find(CONFIG_FILE)) === undefined) return undefined;
+	const bytes = await files.read(CONFIG_FILE, MAX_CONFIG_BYTES);
+	try {
+		return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as unknown;
+	} catch (error) {
+		const cause = error instanceof Error ? error.message : String(error);
+		throw sourceError(
+			`${CONFIG_FILE} of ${files.name} is not valid JSON: ${cause}`,
+			"Get the file again, or correct it.",
+			{ file: CONFIG_FILE },
+		);
+	}
+}
