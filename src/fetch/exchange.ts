@@ -1,0 +1,179 @@
+import type { Dispatcher } from "undici";
+import { isHfStreamDcpError, HfStreamDcpError } from "../core/errors.ts";
+import { abortable, type Clock } from "./clock.ts";
+import { networkError, type ResponseHead, withoutQuery } from "./http-errors.ts";
+import type { HubTimeouts } from "./timeouts.ts";
+import { watchThroughput } from "./watchdog.ts";
+
+/** One request, complete with its headers. */
+export interface HttpRequest {
+	readonly method: "GET" | "HEAD";
+	/** Absolute; sent as it is, because the signature of a signed URL may depend on how it is spelled. */
+	readonly url: string;
+	readonly headers: Readonly<Record<string, string>>;
+	/** Longest silence of the peer, milliseconds. */
+	readonly stallMs: number;
+}
+
+/**
+ * Receives an answer: called once with its head, returns what takes the pieces of its body, or nothing when the head is
+ * enough, which cuts the connection. Either may throw, which cuts it too and fails the exchange with that error. The memory of a
+ * piece is not ours after the call.
+ */
+export type Receiver = (head: ResponseHead) => ((piece: Uint8Array) => void) | undefined;
+
+/** What carries an exchange. */
+export interface Carrier {
+	readonly agent: Dispatcher;
+	readonly clock: Clock;
+	readonly timeouts: Pick<HubTimeouts, "slowWindowMs" | "slowBytesPerSecond">;
+}
+
+/** Path and query exactly as `url` spells them. */
+function requestTarget(url: string): string {
+	const authority = url.indexOf("//") + 2;
+	const from = url.slice(authority).search(/[/?#]/);
+	if (from < 0) return "/";
+	const target = url.slice(authority + from).replace(/#.*$/s, "");
+	return target.startsWith("/") ? target : `/${target}`;
+}
+
+function toHeaders(raw: Readonly<Record<string, string | string[] | undefined>>): Headers {
+	const headers = new Headers();
+	for (const [name, value] of Object.entries(raw)) {
+		for (const one of Array.isArray(value) ? value : [value ?? ""]) headers.append(name, one);
+	}
+	return headers;
+}
+
+/**
+ * Sends one request and passes its answer on, without redirects, without retries.
+ *
+ * The body is never paused, so undici's idle timeout sees every stall; a body that drips is cut by the throughput watch.
+ *
+ * @returns The head, when the body has been received whole or was not wanted.
+ * @throws {HfStreamDcpError} `NETWORK_FAILED`, mostly retryable; whatever `receive` throws; `signal.reason` after an abort,
+ * at once, and nothing is passed on any more.
+ */
+export function exchange(
+	carrier: Carrier,
+	request: HttpRequest,
+	receive: Receiver,
+	signal?: AbortSignal,
+): Promise<ResponseHead> {
+	const { url } = request;
+	return abortable(signal, (resolve, reject) => {
+		const handler = createHandler(carrier, url, receive, resolve, (error) =>
+			reject(isHfStreamDcpError(error) ? error : networkError(error, url)),
+		);
+		try {
+			const { origin } = new URL(url);
+			const { method, headers, stallMs } = request;
+			const idle = { headersTimeout: stallMs, bodyTimeout: stallMs };
+			const path = requestTarget(url);
+			carrier.agent.dispatch({ origin, path, method, headers, ...idle }, handler);
+		} catch (error) {
+			reject(networkError(error, url));
+		}
+		return handler.stop;
+	});
+}
+
+function tooSlow(carrier: Carrier, url: string, bytes: number): HfStreamDcpError {
+	const { slowWindowMs, slowBytesPerSecond } = carrier.timeouts;
+	const { host } = new URL(url);
+	return new HfStreamDcpError(
+		"NETWORK_FAILED",
+		`${host} sent only ${bytes} bytes in ${slowWindowMs / 1000} s`,
+		{
+			hint: `an answer slower than ${slowBytesPerSecond} bytes/s is cut: use fewer connections or a better network`,
+			retryable: true,
+			facts: { url: withoutQuery(url), tooSlow: true },
+		},
+	);
+}
+
+interface StoppableHandler extends Dispatcher.DispatchHandler {
+	/** Cuts the connection if the exchange still runs; nothing is passed on any more. */
+	readonly stop: () => void;
+}
+
+function createHandler(
+	carrier: Carrier,
+	url: string,
+	receive: Receiver,
+	succeed: (head: ResponseHead) => void,
+	fail: (error: unknown) => void,
+): StoppableHandler {
+	let controller: Dispatcher.DispatchController | undefined;
+	let head: ResponseHead | undefined;
+	let take: ((piece: Uint8Array) => void) | undefined;
+	let stopWatch: (() => void) | undefined;
+	let received = 0;
+	let over = false;
+
+	const stop = (): void => {
+		if (over) return;
+		over = true;
+		stopWatch?.();
+		controller?.abort(new Error("the exchange was ended"));
+	};
+	// An exception must not reach undici's parser: it ends the exchange here.
+	const guard = (step: () => void): void => {
+		if (over) return;
+		try {
+			step();
+		} catch (error) {
+			fail(error);
+			stop();
+		}
+	};
+	return {
+		stop,
+		onRequestStart: (started) => {
+			controller = started;
+			// The exchange may have been aborted while it queued for a connection.
+			if (over) started.abort(new Error("the exchange was ended"));
+		},
+		onResponseStart: (_, status, headers) => {
+			// 1xx: the answer proper is yet to come.
+			if (status < 200) return;
+			guard(() => {
+				head = { url, status, headers: toHeaders(headers) };
+				take = receive(head);
+				if (take === undefined) {
+					succeed(head);
+					return stop();
+				}
+				stopWatch = watchThroughput({
+					clock: carrier.clock,
+					windowMs: carrier.timeouts.slowWindowMs,
+					minBytesPerSecond: carrier.timeouts.slowBytesPerSecond,
+					received: () => received,
+					tooSlow: (bytes) => {
+						fail(tooSlow(carrier, url, bytes));
+						stop();
+					},
+				});
+			});
+		},
+		onResponseData: (_, piece) => {
+			guard(() => {
+				received += piece.length;
+				take?.(piece);
+			});
+		},
+		onResponseEnd: () => {
+			if (over || head === undefined) return;
+			over = true;
+			stopWatch?.();
+			succeed(head);
+		},
+		onResponseError: (_, error) => {
+			if (over) return;
+			over = true;
+			stopWatch?.();
+			fail(error);
+		},
+	};
+}

@@ -1,0 +1,138 @@
+import { HfStreamDcpError, invariant } from "../core/errors.ts";
+import { emitTo, type EventListener } from "../core/events.ts";
+import type { ByteSource } from "../core/ports.ts";
+import { createAgent } from "./agent.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import type { HubEnvironment } from "./environment.ts";
+import { createFileLocator, type FileLocator } from "./file-locator.ts";
+import { listRepoFiles, pinCommit, readSmallFile, type RepoFile } from "./hub-api.ts";
+import { createHubClient } from "./hub-client.ts";
+import { readRange } from "./range-reader.ts";
+import { DEFAULT_TIMEOUTS, type HubTimeouts } from "./timeouts.ts";
+
+/** Options of {@link createHubSession}. */
+export interface HubSessionOptions {
+	/** Connections to one origin at a time. */
+	readonly connections: number;
+	/** Ends everything the session does. */
+	readonly signal?: AbortSignal | undefined;
+	readonly onEvent?: EventListener | undefined;
+	readonly timeouts?: Partial<HubTimeouts> | undefined;
+	/** @default the machine's clock */
+	readonly clock?: Clock | undefined;
+}
+
+/** What the listing says of one file to read. */
+export interface FileFacts {
+	readonly bytes: number;
+	/** Lower-case hex; compared with what the Hub says each time it is asked for the file. */
+	readonly sha256?: string | undefined;
+}
+
+/** Connections to one Hub and everything that is read over them. Every method rejects with `signal.reason` after an abort. */
+export interface HubSession extends AsyncDisposable {
+	/**
+	 * Pins a revision to its commit.
+	 *
+	 * @param revision - Branch, tag or commit.
+	 * @throws {HfStreamDcpError} `HUB_NOT_FOUND`, `HUB_GATED`, `HUB_UNAUTHORIZED`, `HUB_RATE_LIMITED`, `OFFLINE`,
+	 * `NETWORK_FAILED`, `HTTP_STATUS`; `OPTIONS_INVALID` when `repo` cannot be a name.
+	 */
+	pin(repo: string, revision: string): Promise<{ readonly commit: string }>;
+	/** All files of a commit. Throws as {@link HubSession.pin}. */
+	list(repo: string, commit: string): Promise<readonly RepoFile[]>;
+	/**
+	 * A whole small file. Throws as {@link HubSession.pin}, and `HEADER_INVALID` when it has more than `limitBytes`.
+	 */
+	readFile(repo: string, commit: string, path: string, limitBytes: number): Promise<Uint8Array>;
+	/**
+	 * Ranges of the files of a commit. Nothing is asked before the first read; each file is then resolved once. The connections stay
+	 * the session's: disposing the source only ends its reads.
+	 *
+	 * @param files - By path; the only ones that can be read.
+	 */
+	byteSource(repo: string, commit: string, files: ReadonlyMap<string, FileFacts>): ByteSource;
+}
+
+/** Opens a session. No request is sent yet. */
+export function createHubSession(
+	environment: HubEnvironment,
+	options: HubSessionOptions,
+): HubSession {
+	const timeouts: HubTimeouts = {
+		...DEFAULT_TIMEOUTS,
+		stallMs: environment.downloadTimeoutMs,
+		metadataStallMs: environment.metadataTimeoutMs,
+		...options.timeouts,
+	};
+	const agent = createAgent(environment, options.connections, timeouts);
+	const clock = options.clock ?? systemClock;
+	const emit = emitTo(options.onEvent);
+	const client = createHubClient(environment, { agent, clock, timeouts }, emit);
+	const closing = new AbortController();
+	const signal = anySignal(closing.signal, options.signal);
+	const count = countReceived(emit);
+	return {
+		pin: async (repo, revision) => {
+			checkRepo(repo);
+			return { commit: await pinCommit(client, repo, revision, signal) };
+		},
+		list: async (repo, commit) => {
+			checkRepo(repo);
+			return listRepoFiles(client, repo, commit, signal);
+		},
+		readFile: async (repo, commit, path, limitBytes) => {
+			checkRepo(repo);
+			return readSmallFile(client, { repo, commit, path }, limitBytes, signal);
+		},
+		byteSource: (repo, commit, files) => {
+			const ending = new AbortController();
+			const source = anySignal(signal, ending.signal);
+			const locators = new Map<string, FileLocator>();
+			return {
+				readInto: async (range, into, { signal: own } = {}) => {
+					const facts = files.get(range.file);
+					invariant(facts !== undefined, `${range.file} is not a file of this source`);
+					const file = { repo, commit, path: range.file, ...facts };
+					const locator = locators.get(range.file) ?? createFileLocator(client, file, source);
+					locators.set(range.file, locator);
+					const signals = anySignal(source, own);
+					await readRange({ client, locator, file, range, into, received: count, signal: signals });
+				},
+				[Symbol.asyncDispose]: async () => ending.abort(closed("source")),
+			};
+		},
+		[Symbol.asyncDispose]: async () => {
+			closing.abort(closed("session"));
+			await agent.destroy();
+		},
+	};
+}
+
+function anySignal(first: AbortSignal, second: AbortSignal | undefined): AbortSignal {
+	return second === undefined ? first : AbortSignal.any([first, second]);
+}
+
+function closed(what: string): Error {
+	return new Error(`the Hub ${what} was closed`);
+}
+
+/** Counts what all sources of a session receive; the event carries the total. */
+function countReceived(emit: EventListener): (bytes: number) => void {
+	let total = 0;
+	return (bytes) => {
+		total += bytes;
+		emit({ kind: "received", bytes: total });
+	};
+}
+
+/** `org/name`, or `name` for the oldest models. */
+const REPO_PATTERN = /^[\w.-]+(\/[\w.-]+)?$/;
+
+function checkRepo(repo: string): void {
+	if (REPO_PATTERN.test(repo) && !repo.split("/").some((part) => /^\.+$/.test(part))) return;
+	throw new HfStreamDcpError("OPTIONS_INVALID", `${JSON.stringify(repo)} is no model name`, {
+		hint: "give it as organisation/name, as on the model's page",
+		facts: { repo },
+	});
+}
