@@ -73,6 +73,7 @@ async function openAndPlan(
 		signal: options.signal,
 		onEvent,
 	});
+	for (const message of opened.warnings) onEvent({ kind: "warning", message });
 	try {
 		onEvent({ kind: "phase", phase: "plan" });
 		const { source } = opened;

@@ -69,7 +69,6 @@ export function renderPlan(preparation: Preparation): string {
 			`${formatCount(plan.tiles.length)}, the largest ${formatMemory(totals.largestTileBytes)}`,
 		],
 		...nameRows(plan),
-		...preparation.warnings.map((warning) => ["warning", warning]),
 	];
 	return formatTable(rows);
 }

@@ -4,7 +4,7 @@ import { numel, type Shape } from "../core/shape.ts";
 /** A model repository in memory. */
 export interface DemoModel {
 	/** `org/name`. */
-	readonly repo: string;
+	readonly id: string;
 	/** Path inside the repository → bytes. */
 	readonly files: ReadonlyMap<string, Uint8Array>;
 }
@@ -209,5 +209,5 @@ export function createDemoModel(): DemoModel {
 		"model.safetensors.index.json",
 		encodeJson({ metadata: { total_size: totalBytes }, weight_map: weightMap }),
 	);
-	return { repo: "demo/llama-4-tiny", files };
+	return { id: "demo/llama-4-tiny", files };
 }

@@ -108,8 +108,7 @@ test("the plan as a table", () => {
 		dropped    4 tensors: vision tensors are not part of the text model (vision_model.a, …)
 		dropped    1 tensor: computed by the model (inv_freq)
 		tied       1 tensor: stored under both keys (a)
-		added      1 tensor that no source has (layers.0.moe.expert_bias_E)
-		warning    look out"
+		added      1 tensor that no source has (layers.0.moe.expert_bias_E)"
 	`);
 });
 

@@ -45,15 +45,15 @@ async function runDemo(io: CliIo, out: string, values: FlagValues): Promise<void
 	const home = await mkdtemp(join(tmpdir(), "hf-stream-dcp-demo-"));
 	try {
 		const options = parseConvertOptions({
-			repo: model.repo,
+			repo: model.id,
 			out,
 			overwrite: true,
 			parallelism: MESH,
-			environment: { HF_ENDPOINT: hub.url, HF_HOME: home },
+			environment: { HF_ENDPOINT: hub.endpoint, HF_HOME: home },
 		});
 		if (isText) {
 			io.stdout.write(
-				`A Hub inside this process serves ${model.repo} at ${hub.url}. With it, this runs:\n\n  hf-stream-dcp ${model.repo} --out ${out} --dp-shard ${MESH.dpShard} --tp ${MESH.tp} --ep ${MESH.ep}\n\n`,
+				`A Hub inside this process serves ${model.id} at ${hub.endpoint}. With it, this runs:\n\n  hf-stream-dcp ${model.id} --out ${out} --dp-shard ${MESH.dpShard} --tp ${MESH.tp} --ep ${MESH.ep}\n\n`,
 			);
 		}
 		await runConvert(io, options, values);

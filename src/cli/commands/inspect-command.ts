@@ -104,6 +104,7 @@ async function showSource(
 			onEvent: progress.onEvent,
 		});
 		progress.stop();
+		for (const message of opened.warnings) progress.onEvent({ kind: "warning", message });
 		const { source } = opened;
 		io.stdout.write(
 			values["json"] === true
