@@ -44,39 +44,34 @@ export function fill(piece: FillPiece, target: Uint8Array): void {
  * @throws {HfStreamDcpError} `RECIPE_INVALID` when the dtype cannot hold the value.
  */
 export function encodeElement(value: number, dtype: Dtype): Uint8Array {
-	const bytes = new Uint8Array(itemBytes(dtype));
-	const view = new DataView(bytes.buffer);
+	const width = itemBytes(dtype);
+	const bytes = new Uint8Array(width);
 	switch (dtype) {
 		case "float64":
-			view.setFloat64(0, value, true);
+			new DataView(bytes.buffer).setFloat64(0, value, true);
 			break;
 		case "float32":
 		case "complex64":
-			view.setFloat32(0, value, true);
+			new DataView(bytes.buffer).setUint32(0, float32Bits(value), true);
 			break;
 		case "float16":
-			view.setFloat32(0, value, true);
-			return new Uint8Array(Uint16Array.of(float32ToFloat16(view.getUint32(0, true))).buffer);
+			new DataView(bytes.buffer).setUint16(0, float32ToFloat16(float32Bits(value)), true);
+			break;
 		case "bfloat16":
-			view.setFloat32(0, value, true);
-			return new Uint8Array(Uint16Array.of(float32ToBfloat16(view.getUint32(0, true))).buffer);
+			new DataView(bytes.buffer).setUint16(0, float32ToBfloat16(float32Bits(value)), true);
+			break;
 		case "int8":
 		case "int16":
 		case "int32":
 		case "int64":
-			return encodeInteger(
-				value,
-				dtype,
-				-(2 ** (8 * bytes.length - 1)),
-				2 ** (8 * bytes.length - 1),
-			);
+			return encodeInteger(value, dtype, -(2 ** (8 * width - 1)), 2 ** (8 * width - 1));
 		case "bool":
 			return encodeInteger(value, dtype, 0, 2);
 		case "uint8":
 		case "uint16":
 		case "uint32":
 		case "uint64":
-			return encodeInteger(value, dtype, 0, 2 ** (8 * bytes.length));
+			return encodeInteger(value, dtype, 0, 2 ** (8 * width));
 		case "float8_e4m3fn":
 		case "float8_e5m2":
 		case "float8_e4m3fnuz":
@@ -89,6 +84,11 @@ export function encodeElement(value: number, dtype: Dtype): Uint8Array {
 			assertNever(dtype);
 	}
 	return bytes;
+}
+
+/** The bits of the nearest float32. */
+function float32Bits(value: number): number {
+	return new Uint32Array(Float32Array.of(value).buffer)[0] ?? 0;
 }
 
 /** `value` in `[min, end)`, little-endian two's complement. */

@@ -1,0 +1,181 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { type Dtype, DTYPES, itemBytes } from "../../src/core/dtype.ts";
+import type { Piece, PieceDim } from "../../src/core/ports.ts";
+import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
+import { runNaively } from "../support/naive-pieces.ts";
+
+const backend = createCpuBackend();
+
+/** Sizes that meet every kernel: short and long runs, odd and even counts, blocks of columns and more. */
+const sizes = fc.oneof(
+	fc.integer({ min: 1, max: 5 }),
+	fc.constantFrom(2, 15, 16, 17, 32, 33, 48, 130),
+);
+
+interface Layout {
+	readonly dims: readonly PieceDim[];
+	/** One past the last source and target element. */
+	readonly sourceElements: number;
+	readonly targetElements: number;
+}
+
+/** A block of a source tensor, permuted, with gaps on both sides. */
+const layouts: fc.Arbitrary<Layout> = fc
+	.array(
+		fc.record({
+			size: sizes,
+			sourceGap: fc.constantFrom(0, 0, 1, 2, 4),
+			targetGap: fc.constantFrom(0, 0, 0, 1, 2),
+			sourceRank: fc.nat(1000),
+		}),
+		{ minLength: 0, maxLength: 4 },
+	)
+	.filter((axes) => axes.reduce((product, axis) => product * axis.size, 1) <= 20_000)
+	.map((axes) => {
+		const dims = axes.map(({ size }) => ({ size, sourceStride: 0, targetStride: 0 }));
+		let targetElements = 1;
+		for (let d = axes.length - 1; d >= 0; d--) {
+			dims[d]!.targetStride = targetElements + (d === axes.length - 1 ? 0 : axes[d]!.targetGap);
+			targetElements = dims[d]!.targetStride * axes[d]!.size;
+		}
+		let sourceElements = 1;
+		const order = axes
+			.map((_, d) => d)
+			.toSorted((a, b) => axes[b]!.sourceRank - axes[a]!.sourceRank);
+		for (const d of order.toReversed()) {
+			dims[d]!.sourceStride = sourceElements + (sourceElements === 1 ? 0 : axes[d]!.sourceGap);
+			sourceElements = dims[d]!.sourceStride * axes[d]!.size;
+		}
+		return { dims: dims.filter((dim) => dim.size > 1), sourceElements, targetElements };
+	});
+
+const places = fc.record({
+	sourceOffset: fc.nat(5),
+	targetOffset: fc.nat(5),
+	/** Bytes before the first element: every alignment. */
+	stagingStart: fc.nat(9),
+	targetStart: fc.constantFrom(0, 0, 0, 1, 2, 4),
+	seed: fc.nat(),
+});
+
+function randomBytes(length: number, seed: number): Uint8Array {
+	let state = seed % 2 ** 31;
+	return Uint8Array.from({ length }, () => {
+		state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+		return state >>> 16;
+	});
+}
+
+/** Runs the piece with the back end and naively, on memory where every byte outside the piece must stay as it is. */
+async function expectSame(
+	piece: Piece,
+	layout: Layout,
+	at: { readonly stagingStart: number; readonly targetStart: number; readonly seed: number },
+): Promise<void> {
+	const sourceWidth = piece.kind === "gather" ? itemBytes(piece.sourceDtype) : 1;
+	const sourceOffset = piece.kind === "gather" ? piece.sourceOffset : 0;
+	const source = randomBytes((sourceOffset + layout.sourceElements) * sourceWidth, at.seed);
+	const staging = new Uint8Array(at.stagingStart + source.length);
+	staging.set(source, at.stagingStart);
+	const width = itemBytes(piece.targetDtype);
+	const bytes = (piece.targetOffset + layout.targetElements) * width + 3;
+	const memory = randomBytes(at.targetStart + bytes, at.seed + 1);
+	const expected = memory.slice();
+	runNaively(
+		piece,
+		(_, offset, length) => source.subarray(offset, offset + length),
+		expected.subarray(at.targetStart),
+	);
+	const op = { piece, stagingOffset: at.stagingStart + sourceOffset * sourceWidth };
+	await backend.run([op], staging, memory.subarray(at.targetStart));
+	expect(Buffer.compare(memory, expected)).toBe(0);
+}
+
+describe("the CPU back end equals the definition of a piece", () => {
+	test("gathers of every dtype, shape, stride and alignment", async () => {
+		const dtypes = fc.constantFrom(...(Object.keys(DTYPES) as Dtype[]));
+		await fc.assert(
+			fc.asyncProperty(dtypes, layouts, places, async (dtype, layout, at) => {
+				const { sourceOffset, targetOffset } = at;
+				const common = {
+					kind: "gather",
+					source: "s",
+					sourceDtype: dtype,
+					targetDtype: dtype,
+				} as const;
+				await expectSame({ ...common, sourceOffset, targetOffset, dims: layout.dims }, layout, at);
+			}),
+			{ numRuns: 400, interruptAfterTimeLimit: 10_000 },
+		);
+	});
+
+	test("casts", async () => {
+		const floats = fc.constantFrom("float32" as const, "float16" as const, "bfloat16" as const);
+		await fc.assert(
+			fc.asyncProperty(floats, floats, layouts, places, async (from, to, layout, at) => {
+				fc.pre(from !== to);
+				const { sourceOffset, targetOffset } = at;
+				const common = { kind: "gather", source: "s", sourceDtype: from, targetDtype: to } as const;
+				await expectSame({ ...common, sourceOffset, targetOffset, dims: layout.dims }, layout, at);
+			}),
+			{ numRuns: 200, interruptAfterTimeLimit: 10_000 },
+		);
+	});
+
+	test("fills", async () => {
+		const cases = fc.constantFrom<[Dtype, number]>(
+			["float32", 1.5],
+			["bfloat16", -0],
+			["float16", 65504],
+			["float64", Math.PI],
+			["int64", -(2 ** 40) - 3],
+			["uint8", 255],
+			["bool", 1],
+			["int32", -7],
+			["complex64", 2],
+			["float8_e5m2", 0],
+		);
+		await fc.assert(
+			fc.asyncProperty(cases, layouts, places, async ([dtype, value], layout, at) => {
+				const dims = layout.dims.map((dim) => ({ ...dim, sourceStride: 0 }));
+				const { targetOffset } = at;
+				const piece: Piece = { kind: "fill", value, targetDtype: dtype, targetOffset, dims };
+				await expectSame(piece, layout, at);
+			}),
+			{ numRuns: 200, interruptAfterTimeLimit: 10_000 },
+		);
+	});
+
+	test("transposes of 2-byte elements, rows and columns even and odd", async () => {
+		const shape = fc.record({
+			rows: sizes,
+			columns: sizes,
+			rowGap: fc.nat(2),
+			columnGap: fc.nat(3),
+		});
+		await fc.assert(
+			fc.asyncProperty(shape, places, async ({ rows, columns, rowGap, columnGap }, at) => {
+				const rowStride = columns + rowGap;
+				const sourceStride = rows + columnGap;
+				const dims = [
+					{ size: rows, sourceStride: 1, targetStride: rowStride },
+					{ size: columns, sourceStride, targetStride: 1 },
+				].filter((dim) => dim.size > 1);
+				const layout = {
+					dims,
+					sourceElements: sourceStride * columns,
+					targetElements: rowStride * rows,
+				};
+				const common = { source: "s", sourceDtype: "bfloat16", targetDtype: "bfloat16" } as const;
+				const { sourceOffset, targetOffset } = at;
+				await expectSame(
+					{ kind: "gather", ...common, sourceOffset, targetOffset, dims },
+					layout,
+					at,
+				);
+			}),
+			{ numRuns: 300, interruptAfterTimeLimit: 10_000 },
+		);
+	});
+});

@@ -1,0 +1,318 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { itemBytes } from "../../src/core/dtype.ts";
+import type { ProgressEvent } from "../../src/core/events.ts";
+import {
+	type Expr,
+	fill,
+	permute,
+	reshape,
+	slice,
+	source,
+	sourcesOf,
+	stack,
+} from "../../src/core/expr.ts";
+import type { SourceNote } from "../../src/core/recipe.ts";
+import { createPlan } from "../../src/plan/create-plan.ts";
+import type { Plan } from "../../src/plan/types.ts";
+import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
+import { runPlan } from "../../src/stream/run-plan.ts";
+import { arbitraryExpr } from "../support/arbitrary-expr.ts";
+import { gridLayout, mapFor, plainFormat, sourceFor } from "../support/plan-fixtures.ts";
+import {
+	expectedData,
+	type Faults,
+	memorySink,
+	memorySource,
+	noFaults,
+	randomFiles,
+} from "../support/stream-fakes.ts";
+
+const backend = createCpuBackend();
+
+const E = 3;
+const D = 24;
+const F = 20;
+
+/** A small MoE layer and what else a plan can hold: a constant, a tied tensor, a tensor without elements, a scalar. */
+function modelExprs(): Expr[] {
+	const s = (name: string, shape: number[]): Expr => source(name, "bfloat16", shape);
+	const gateUp = s("gate_up", [E, D, 2 * F]);
+	const embed = s("embed", [40, D]);
+	return [
+		embed,
+		s("norm", [D]),
+		reshape(permute(reshape(s("q", [32, D]), [4, 2, 4, D]), [0, 2, 1, 3]), [32, D]),
+		permute(slice(gateUp, 2, 0, F), [0, 2, 1]),
+		permute(slice(gateUp, 2, F, 2 * F), [0, 2, 1]),
+		stack(
+			Array.from({ length: E }, (_, e) => s(`experts.${e}`, [F, D])),
+			0,
+		),
+		fill([E], 0, "float32"),
+		source("odd", "uint8", [7]),
+		source("steps", "int64", []),
+		source("none", "float32", [0, 4]),
+		embed,
+	];
+}
+
+const tied = [{ name: "embed", reason: "test" }];
+
+function modelPlan(settings: {
+	readonly parts?: readonly number[];
+	readonly perFile?: number;
+	readonly maxTileBytes?: number;
+	readonly requestBytes?: number;
+	readonly writeBufferBytes?: number;
+	readonly dtype?: "keep" | "float32" | "float16";
+	readonly exprs?: readonly Expr[];
+	readonly tied?: readonly SourceNote[];
+}): Plan {
+	const { maxTileBytes = 4096, writeBufferBytes = 512, requestBytes = 700 } = settings;
+	const exprs = settings.exprs ?? modelExprs();
+	return createPlan({
+		source: sourceFor(exprs, settings.perFile ?? 5),
+		map: mapFor(exprs, { tied: settings.tied ?? tied }),
+		layout: gridLayout(settings.parts ?? [2, 2]),
+		format: plainFormat,
+		dtype: settings.dtype ?? "keep",
+		limits: {
+			memoryBytes: 2 * maxTileBytes + writeBufferBytes,
+			writeBufferBytes,
+			tileBytes: Math.min(600, maxTileBytes),
+			maxTileBytes,
+			requestBytes,
+		},
+	});
+}
+
+const settings = fc.record({
+	parts: fc.tuple(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 3 })),
+	perFile: fc.integer({ min: 1, max: 12 }),
+	maxTileBytes: fc.constantFrom(2048, 4096, 100_000),
+	requestBytes: fc.constantFrom(100, 701, 100_000),
+	writeBufferBytes: fc.constantFrom(64, 512, 100_000),
+	dtype: fc.constantFrom("keep" as const, "float32" as const, "float16" as const),
+});
+
+const dataBytes = (plan: Plan): number =>
+	plan.entries.reduce(
+		(sum, { box, dtype }) => sum + box.size.reduce((a, b) => a * b, itemBytes(dtype)),
+		0,
+	);
+
+describe("runPlan", () => {
+	test("writes exactly the right bytes, reads each source byte once, keeps the budget", async () => {
+		await fc.assert(
+			fc.asyncProperty(settings, async (chosen) => {
+				const plan = modelPlan(chosen);
+				const files = randomFiles(plan.source);
+				const bytes = memorySource(files);
+				const sink = memorySink(plan);
+				const summary = await runPlan({ plan, source: bytes, backend, sink });
+				expect(sink.data).toEqual(expectedData(plan, files));
+				expect(sink.durable.size).toBe(plan.entries.length);
+				for (const range of bytes.reads) {
+					expect(range.end - range.start).toBeLessThanOrEqual(chosen.requestBytes);
+				}
+				const sorted = bytes.reads.toSorted(
+					(a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : 0) || a.start - b.start,
+				);
+				sorted.forEach((range, i) => {
+					const previous = sorted[i - 1];
+					if (previous?.file === range.file) {
+						expect(previous.end).toBeLessThanOrEqual(range.start);
+					}
+				});
+				expect(summary).toMatchObject({
+					fetchedBytes: plan.totals.fetchBytes,
+					requests: plan.totals.requests,
+					writtenBytes: dataBytes(plan),
+					entries: plan.entries.length,
+					resumedEntries: 0,
+				});
+				expect(bytes.reads.length).toBe(plan.totals.requests);
+				expect(summary.directBytes + summary.copiedBytes).toBe(summary.writtenBytes);
+				const { memoryBytes, writeBufferBytes } = plan.limits;
+				expect(summary.peakStagingBytes).toBeLessThanOrEqual(memoryBytes - writeBufferBytes);
+			}),
+			{ numRuns: 25, interruptAfterTimeLimit: 15_000 },
+		);
+	});
+
+	test("random expressions, cut into small tiles and windows", async () => {
+		await fc.assert(
+			fc.asyncProperty(arbitraryExpr(), settings, async (expr, chosen) => {
+				// Elements that the expression leaves out are used by the sources themselves, stored under their own keys.
+				const sources = sourcesOf(expr);
+				const plan = modelPlan({
+					...chosen,
+					exprs: [expr, ...sources],
+					tied: sources.map(({ name }) => ({ name, reason: "test" })),
+					maxTileBytes: 100_000,
+				});
+				const files = randomFiles(plan.source);
+				const sink = memorySink(plan);
+				await runPlan({ plan, source: memorySource(files), backend, sink });
+				expect(sink.data).toEqual(expectedData(plan, files));
+			}),
+			{ numRuns: 60, interruptAfterTimeLimit: 15_000 },
+		);
+	});
+
+	test("rows that keep their order are written from where they were received", async () => {
+		const exprs = [source("a", "bfloat16", [64, 32]), source("b", "bfloat16", [16, 32])];
+		const plan = modelPlan({ exprs, parts: [4] });
+		const sink = memorySink(plan);
+		const files = randomFiles(plan.source);
+		const summary = await runPlan({ plan, source: memorySource(files), backend, sink });
+		expect(summary).toMatchObject({ copiedBytes: 0, directBytes: 80 * 32 * 2 });
+	});
+
+	test("finished entries are neither fetched nor written again", async () => {
+		await fc.assert(
+			fc.asyncProperty(settings, fc.infiniteStream(fc.boolean()), async (chosen, coin) => {
+				const plan = modelPlan(chosen);
+				const files = randomFiles(plan.source);
+				const resumed = new Set(
+					[...plan.entries.keys()].filter(() => coin.next().value as boolean),
+				);
+				const sink = memorySink(plan, noFaults(), resumed);
+				const events: ProgressEvent[] = [];
+				const onEvent = (event: ProgressEvent): unknown => events.push(event);
+				const bytes = memorySource(files);
+				const summary = await runPlan({ plan, source: bytes, backend, sink, onEvent });
+				const expected = expectedData(plan, files);
+				for (const [index, data] of sink.data.entries()) {
+					expect(data).toEqual(resumed.has(index) ? new Uint8Array(data.length) : expected[index]);
+				}
+				expect(summary.resumedEntries).toBe(resumed.size);
+				expect(summary.entries + resumed.size).toBe(plan.entries.length);
+				const entryEvents = events.filter((event) => event.kind === "entry");
+				expect(entryEvents.length).toBe(plan.entries.length);
+				expect(entryEvents.filter((event) => event.resumed).length).toBe(resumed.size);
+				if (resumed.size === plan.entries.length) expect(bytes.reads).toEqual([]);
+			}),
+			{ numRuns: 25, interruptAfterTimeLimit: 15_000 },
+		);
+	});
+});
+
+test("where rows are cut, a run that continues fetches the bytes of the missing entries and no other", async () => {
+	const rows = (name: string): Expr => source(name, "bfloat16", [30, 16]);
+	const plan = modelPlan({ exprs: [rows("a"), rows("b"), rows("c")], parts: [5], tied: [] });
+	const files = randomFiles(plan.source);
+	await fc.assert(
+		fc.asyncProperty(fc.subarray([...plan.entries.keys()]), async (done) => {
+			const resumed = new Set(done);
+			const sink = memorySink(plan, noFaults(), resumed);
+			const bytes = memorySource(files);
+			const summary = await runPlan({ plan, source: bytes, backend, sink });
+			const missing = plan.entries.length - resumed.size;
+			expect(summary.fetchedBytes).toBe(missing * 6 * 16 * 2);
+			expect(bytes.reads.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(
+				summary.fetchedBytes,
+			);
+		}),
+		{ numRuns: 30 },
+	);
+});
+
+/** Runs until the fault strikes and checks what must hold then; gives the entries that need not be made again. */
+async function expectFailure(
+	plan: Plan,
+	files: ReadonlyMap<string, Uint8Array>,
+	faults: Faults,
+	error: Error,
+	signal?: AbortSignal,
+): Promise<ReadonlySet<number>> {
+	const sink = memorySink(plan, faults);
+	const bytes = memorySource(files, faults);
+	await expect(runPlan({ plan, source: bytes, backend, sink, signal })).rejects.toBe(error);
+	// Nothing is under way that could still touch memory or files, and nothing is started later.
+	expect(faults.inFlight).toBe(0);
+	const calls = faults.calls;
+	await new Promise((resolve) => setTimeout(resolve, 1));
+	expect(faults.calls).toBe(calls);
+	return sink.durable;
+}
+
+describe("runPlan, disturbed", () => {
+	const plan = modelPlan({ parts: [2], requestBytes: 2000, writeBufferBytes: 4096 });
+	const files = randomFiles(plan.source);
+	const expected = expectedData(plan, files);
+	const calls = async (): Promise<number> => {
+		const faults = noFaults();
+		const sink = memorySink(plan, faults);
+		await runPlan({ plan, source: memorySource(files, faults), backend, sink });
+		return faults.calls;
+	};
+
+	/** The next run makes what is missing and only that. */
+	const finishes = async (durable: ReadonlySet<number>): Promise<void> => {
+		const sink = memorySink(plan, noFaults(), durable);
+		await runPlan({ plan, source: memorySource(files), backend, sink });
+		for (const [index, data] of sink.data.entries()) {
+			if (!durable.has(index)) expect(data).toEqual(expected[index]);
+		}
+		expect(sink.durable.size).toBe(plan.entries.length);
+	};
+
+	test("a failure of any call of any port: the first error, nothing left running, and a run that continues", async () => {
+		const total = await calls();
+		const struck = new Set<string>();
+		for (let failing = 0; failing < total; failing++) {
+			const error = new Error(`call ${failing}`);
+			const before = (call: number, what: string): void => {
+				if (call !== failing) return;
+				struck.add(what);
+				throw error;
+			};
+			await finishes(await expectFailure(plan, files, { calls: 0, inFlight: 0, before }, error));
+		}
+		expect([...struck].toSorted()).toEqual(["finish", "flush", "read", "write"]);
+	});
+
+	test("an abort at any call: the reason itself, nothing left running, and a run that continues", async () => {
+		const total = await calls();
+		// The last call is the final flush: nothing is left to be aborted then.
+		for (let stopping = 0; stopping < total - 1; stopping++) {
+			const reason = new Error("stop");
+			const controller = new AbortController();
+			const before = (call: number): void => {
+				if (call === stopping) controller.abort(reason);
+			};
+			const faults = { calls: 0, inFlight: 0, before };
+			await finishes(await expectFailure(plan, files, faults, reason, controller.signal));
+		}
+	});
+
+	test("an abort before the start: no call at all", async () => {
+		const reason = new Error("stop");
+		const faults = noFaults();
+		await expectFailure(plan, files, faults, reason, AbortSignal.abort(reason));
+		expect(faults.calls).toBe(0);
+	});
+
+	test("a tile larger than the staging memory", async () => {
+		const { limits } = plan;
+		const small = { ...plan, limits: { ...limits, memoryBytes: limits.writeBufferBytes + 64 } };
+		const run = runPlan({
+			plan: small,
+			source: memorySource(files),
+			backend,
+			sink: memorySink(plan),
+		});
+		await expect(run).rejects.toMatchObject({ code: "BUDGET_EXCEEDED" });
+	});
+
+	test("a listener that throws costs nothing", async () => {
+		const sink = memorySink(plan);
+		const onEvent = (): void => {
+			throw new Error("broken display");
+		};
+		await runPlan({ plan, source: memorySource(files), backend, sink, onEvent });
+		expect(sink.data).toEqual(expected);
+	});
+});

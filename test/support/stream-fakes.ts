@@ -1,0 +1,158 @@
+import { crc32 } from "node:zlib";
+import { boxNumel } from "../../src/core/box.ts";
+import { itemBytes } from "../../src/core/dtype.ts";
+import type { ByteRange, ByteSource, EntrySink, ReadOptions } from "../../src/core/ports.ts";
+import type { Source } from "../../src/core/source.ts";
+import { pull } from "../../src/plan/pull.ts";
+import type { Plan } from "../../src/plan/types.ts";
+import { runNaively } from "./naive-pieces.ts";
+
+/** Reproducible bytes. */
+export function randomBytes(length: number, seed: number): Uint8Array {
+	let state = seed % 2 ** 31;
+	return Uint8Array.from({ length }, () => {
+		state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+		return state >>> 16;
+	});
+}
+
+/** The files of a source, full of random bytes. */
+export function randomFiles(source: Source): Map<string, Uint8Array> {
+	return new Map(source.files.map((file, i) => [file.path, randomBytes(file.bytes, i + 1)]));
+}
+
+/** Lets timers and everything that is due run, so that calls of several tasks interleave. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Counts calls of ports and makes one of them fail. */
+export interface Faults {
+	/** Counted over all ports, from 0. */
+	calls: number;
+	/** Reads and writes under way. */
+	inFlight: number;
+	/** Called at the beginning of each; what it throws is what the port's method throws. */
+	readonly before: (call: number, what: string) => void;
+}
+
+/** No faults. */
+export function noFaults(): Faults {
+	return { calls: 0, inFlight: 0, before: () => {} };
+}
+
+async function guarded(faults: Faults, what: string, work: () => void): Promise<void> {
+	const call = faults.calls++;
+	faults.inFlight++;
+	try {
+		await turn();
+		faults.before(call, what);
+		if (call % 3 === 0) await turn();
+		work();
+	} finally {
+		faults.inFlight--;
+	}
+}
+
+/** A source in memory that keeps a list of what was read. */
+export interface MemorySource extends ByteSource {
+	readonly reads: ByteRange[];
+}
+
+/** Serves `files`. */
+export function memorySource(
+	files: ReadonlyMap<string, Uint8Array>,
+	faults: Faults = noFaults(),
+): MemorySource {
+	const reads: ByteRange[] = [];
+	return {
+		reads,
+		async readInto(range: ByteRange, into: Uint8Array, options?: ReadOptions) {
+			await guarded(faults, "read", () => {
+				options?.signal?.throwIfAborted();
+				if (into.length !== range.end - range.start) throw new Error("wrong length of memory");
+				reads.push(range);
+				into.set(files.get(range.file)!.subarray(range.start, range.end));
+			});
+		},
+		async [Symbol.asyncDispose]() {},
+	};
+}
+
+/** A sink in memory. Checks its caller: nothing is written twice, only complete entries are finished, with their CRC. */
+export interface MemorySink extends EntrySink {
+	readonly data: readonly Uint8Array[];
+	readonly finished: Set<number>;
+	/** Finished and flushed. */
+	readonly durable: Set<number>;
+	readonly writes: { readonly entry: number; readonly offset: number; readonly bytes: number }[];
+	flushes: number;
+}
+
+/** Takes the entries of `plan`; `resumed` are finished already. */
+export function memorySink(
+	plan: Plan,
+	faults: Faults = noFaults(),
+	resumed: ReadonlySet<number> = new Set(),
+): MemorySink {
+	const data = plan.entries.map(
+		(entry) => new Uint8Array(boxNumel(entry.box) * itemBytes(entry.dtype)),
+	);
+	const written = data.map((bytes) => new Uint8Array(bytes.length));
+	const finished = new Set(resumed);
+	const durable = new Set(resumed);
+	const sink: MemorySink = {
+		data,
+		finished,
+		durable,
+		writes: [],
+		flushes: 0,
+		isFinished: (index) => resumed.has(index),
+		async write(index, offset, bytes) {
+			await guarded(faults, "write", () => {
+				if (finished.has(index)) throw new Error(`entry ${index} is finished`);
+				const marks = written[index]!.subarray(offset, offset + bytes.length);
+				if (marks.length !== bytes.length) throw new Error("written past the end");
+				if (marks.some((mark) => mark !== 0)) throw new Error("written twice");
+				marks.fill(1);
+				// As late as a real write would read them: memory given back too early shows.
+				data[index]!.set(bytes, offset);
+				sink.writes.push({ entry: index, offset, bytes: bytes.length });
+			});
+		},
+		async finish(index, crc) {
+			await guarded(faults, "finish", () => {
+				if (finished.has(index)) throw new Error(`entry ${index} is finished twice`);
+				if (written[index]!.includes(0)) throw new Error(`entry ${index} is not complete`);
+				if (crc !== crc32(data[index]!)) throw new Error(`entry ${index} has another CRC`);
+				finished.add(index);
+			});
+		},
+		async flush() {
+			const done = [...finished];
+			await guarded(faults, "flush", () => {
+				sink.flushes++;
+				for (const index of done) durable.add(index);
+			});
+		},
+		async [Symbol.asyncDispose]() {},
+	};
+	return sink;
+}
+
+/** What every entry's data must be: the pieces of its whole box, done one element at a time from whole files. */
+export function expectedData(plan: Plan, files: ReadonlyMap<string, Uint8Array>): Uint8Array[] {
+	const tensors = new Map(plan.source.tensors.map((tensor) => [tensor.name, tensor]));
+	return plan.entries.map((entry) => {
+		const data = new Uint8Array(boxNumel(entry.box) * itemBytes(entry.dtype));
+		for (const piece of pull(plan.tensors[entry.tensor]!.expr, entry.box)) {
+			runNaively(
+				piece,
+				(name, offset, bytes) => {
+					const { file, begin } = tensors.get(name)!;
+					return files.get(file)!.subarray(begin + offset, begin + offset + bytes);
+				},
+				data,
+			);
+		}
+		return data;
+	});
+}
