@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { text } from "node:stream/consumers";
+import { createLocalHub } from "../../src/demo/local-hub.ts";
 
 const CLI = fileURLToPath(new URL("../../dist/bin/hf-stream-dcp.js", import.meta.url));
 
@@ -125,4 +126,32 @@ export function countRanges(ranges: readonly RequestedRange[]): {
 		if (last?.file !== range.file || range.end > last.end) last = range;
 	}
 	return { bytes, repeated };
+}
+
+/** A local Hub that serves every model of a folder as `tests/NAME`. */
+export interface ModelHub extends AsyncDisposable {
+	readonly endpoint: string;
+	/** Every range of every large file that was asked for so far; a GET of a whole file counts as its range. */
+	ranges(): readonly RequestedRange[];
+}
+
+/** Serves the models below `directory` on loopback. */
+export async function openModelHub(directory: string): Promise<ModelHub> {
+	const repos = (await readdir(directory)).map((name) => ({
+		id: `tests/${name}`,
+		directory: join(directory, name),
+	}));
+	const hub = await createLocalHub({ repos });
+	return {
+		endpoint: hub.endpoint,
+		ranges: () =>
+			hub.requests
+				.filter(({ origin, method }) => origin === "cdn" && method === "GET")
+				.map(({ path, range, bytes }) => {
+					const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(range ?? "") ?? [];
+					if (first === undefined) return { file: path, start: 0, end: bytes };
+					return { file: path, start: Number(first), end: Number(last) + 1 };
+				}),
+		[Symbol.asyncDispose]: () => hub[Symbol.asyncDispose](),
+	};
 }
