@@ -39,7 +39,12 @@ export interface TensorRule {
 	/** What its shape must be by `config.json`. */
 	readonly shape: readonly NumberText[];
 	readonly make: Template;
-	/** Used instead of `make` when `config.json` ties the embeddings and the source lacks the tensors of `make`. */
+	/**
+	 * Used instead of `make` when `config.json` ties the embeddings and the source lacks the tensors of `make`.
+	 *
+	 * A source that ties them and has both all the same is taken at its word: each tensor is stored where it belongs, as
+	 * torchtitan's own adapter does. They are equal in every sound export; where they are not, dropping one would be a guess.
+	 */
 	readonly tied?: Template | undefined;
 	/** A dtype the loader demands; `--dtype` leaves it alone. @default false */
 	readonly keepDtype?: boolean | undefined;

@@ -23,7 +23,8 @@ export interface MadeTensor {
 
 /** A target tensor that could not be made. */
 export interface MissingTarget {
-	readonly target: string;
+	/** Its key; several when nothing says which of them the model has. */
+	readonly targets: readonly string[];
 	/** The source tensors that are not there. */
 	readonly sources: readonly string[];
 }
@@ -129,17 +130,29 @@ function runOneOf(item: OneOfItem, indices: Indices, run: Run): void {
 		runItems(item.choices[scores.indexOf(best)] ?? [], indices, run);
 		return;
 	}
-	// Nothing says which of the choices this model has, so all of them are named.
-	const targets = new Set<string>();
-	const sources = new Set<string>();
-	for (const rule of item.choices.flat()) {
-		if (rule.kind !== "tensor") continue;
-		targets.add(fillPattern(rule.target, indices));
-		for (const name of templatePatterns(rule.make)) {
-			sources.add(run.prefix + fillPattern(name, indices));
-		}
+	// Nothing says which of the choices this model has, so one tensor of each stands for all.
+	const leaders = item.choices.flatMap((choice) => leadingTensor(choice) ?? []);
+	const fill = (pattern: Pattern): string => fillPattern(pattern, indices);
+	run.missing.push({
+		targets: unique(leaders.map(({ target }) => fill(target))),
+		sources: unique(leaders.map(({ pattern }) => run.prefix + fill(pattern))),
+	});
+}
+
+/** The first tensor of `items` that has a source, and that source. */
+function leadingTensor(
+	items: readonly FamilyItem[],
+): { readonly target: Pattern; readonly pattern: Pattern } | undefined {
+	for (const item of items) {
+		if (item.kind !== "tensor") continue;
+		const pattern = templatePatterns(item.make)[0];
+		if (pattern !== undefined) return { target: item.target, pattern };
 	}
-	run.missing.push({ target: [...targets].join(" or "), sources: [...sources] });
+	return undefined;
+}
+
+function unique(names: readonly string[]): readonly string[] {
+	return [...new Set(names)];
 }
 
 function runTensor(rule: TensorRule, indices: Indices, run: Run): void {
@@ -163,7 +176,7 @@ function runTensor(rule: TensorRule, indices: Indices, run: Run): void {
 	for (const name of full) run.expected.add(name);
 	const absent = full.filter((name) => !run.tensors.has(name));
 	if (absent.length > 0) {
-		run.missing.push({ target, sources: absent });
+		run.missing.push({ targets: [target], sources: absent });
 		return;
 	}
 	const shape = rule.shape.map(scope.evaluate);

@@ -49,7 +49,12 @@ export function mapModel(options: MapModelOptions): ModelMap {
 	const result = instantiateFamily(family, { tensors, numbers, tiedEmbeddings });
 	const { unresolved, dropped } = accountFor(family, source, result);
 	if (!isResolved(unresolved)) {
-		throw unresolvedError(`${family.name} → ${target.id}`, unresolved, result.expected);
+		throw unresolvedError(
+			`${family.name} → ${target.id}`,
+			unresolved,
+			result.expected,
+			target.spell,
+		);
 	}
 	refuseNonFloats(result.made);
 

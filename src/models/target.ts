@@ -8,7 +8,7 @@ export interface ResolvedTarget {
 	/** Its one spelling: `torchtitan@2026-06`, `torchtitan@2026-08-18+unfused`, `hf`. */
 	readonly id: string;
 	/** Spells a key of the newest release as the target does. */
-	spell(key: string): string;
+	readonly spell: (key: string) => string;
 	/** Tensors that the target stores as one. */
 	readonly merges: readonly Merge[];
 	readonly rules: LayoutRules;
@@ -122,7 +122,7 @@ function releaseAt(target: string, date: string): Release {
 		const oldest = RELEASES[0];
 		throw new HfStreamDcpError(
 			"OPTIONS_INVALID",
-			`${target}: keys of torchtitan before ${oldest?.from} are not supported; its loader demanded tensors no model has`,
+			`${target}: keys of torchtitan before ${oldest?.from} are not supported; they include buffers that no model on the Hub has`,
 			{ hint: `The oldest supported target is torchtitan@${oldest?.id}.` },
 		);
 	}

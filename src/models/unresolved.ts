@@ -30,13 +30,17 @@ export function isResolved(unresolved: Unresolved): boolean {
  *
  * @param what - `llama4 → torchtitan@2026-06`.
  * @param expected - Source names that the family asked for.
+ * @param spell - Spells a target key as the target does.
  */
 export function unresolvedError(
 	what: string,
 	unresolved: Unresolved,
 	expected: ReadonlySet<string>,
+	spell: (key: string) => string,
 ): HfStreamDcpError {
-	const { unmapped, missing, misfits, miscounted } = unresolved;
+	const { unmapped, miscounted } = unresolved;
+	const missing = unresolved.missing.map((one) => ({ ...one, targets: one.targets.map(spell) }));
+	const misfits = unresolved.misfits.map((one) => ({ ...one, target: spell(one.target) }));
 	const known = [...expected].slice(0, COMPARED);
 	const spare = unmapped.slice(0, COMPARED);
 	const lines = [
@@ -49,11 +53,12 @@ export function unresolvedError(
 		...section(
 			"target tensors without a source",
 			missing,
-			({ target }) => target,
-			({ target, sources }) => {
+			({ targets }) => targets.join(),
+			({ targets, sources }) => {
 				const first = sources[0] ?? "";
-				const needs = sources.length > 1 ? `${first} and ${sources.length - 1} more` : first;
-				return `${target} needs ${withNearest(needs, "unused", nearest(first, spare))}`;
+				const others = sources.length > 1 ? `, ${sources.length - 1} more` : "";
+				const needs = targets.length > 1 ? sources.join(" or ") : `${first}${others}`;
+				return `${targets.join(" or ")} needs ${withNearest(needs, "unused", nearest(first, spare))}`;
 			},
 		),
 		...section("tensors that do not fit config.json", misfits, byTarget, withReason),
@@ -61,7 +66,7 @@ export function unresolvedError(
 	];
 	return new HfStreamDcpError("NAMES_UNRESOLVED", [`${what}:`, ...lines].join("\n"), {
 		hint: "Nothing was fetched. Check --family, --target and --revision; --target hf keeps every tensor as it is.",
-		facts: { ...unresolved },
+		facts: { unmapped, missing, misfits, miscounted },
 	});
 }
 
@@ -98,5 +103,5 @@ function section<T>(
 	});
 	const hidden = alike.size - lines.length;
 	if (hidden > 0) lines.push(`    … and ${hidden} more kinds of names`);
-	return [`  ${items.length} ${title}:`, ...lines];
+	return [`  ${title} (${items.length}):`, ...lines];
 }

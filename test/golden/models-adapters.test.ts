@@ -97,8 +97,8 @@ const CASES = [
 	},
 ];
 
-describe.each(CASES)("$golden", ({ golden: name, target, config, extra }) => {
-	const golden = readGolden(name);
+describe.each(CASES)("$golden", ({ golden: fixture, target, config, extra }) => {
+	const golden = readGolden(fixture);
 	const shapes: Shapes = { ...golden.source, ...extra };
 	const map: ModelMap = mapModel({ source: sourceOf(config, shapes), target });
 	const bytesOf = (key: string): Uint8Array => {

@@ -15,12 +15,17 @@ export function evaluateExpr(expr: Expr, read: ReadSource): Uint8Array {
 		case "source": {
 			const bytes = read(expr.name);
 			if (bytes.length !== product(expr.shape) * width) {
-				throw new Error(`${expr.name}: ${bytes.length} bytes for a shape of [${expr.shape}]`);
+				throw new Error(
+					`${expr.name}: ${bytes.length} bytes for a shape of [${expr.shape.join(", ")}]`,
+				);
 			}
 			return bytes;
 		}
 		case "fill":
-			return encode(Array.from({ length: product(expr.shape) }, () => expr.value), expr.dtype);
+			return encode(
+				Array.from({ length: product(expr.shape) }, () => expr.value),
+				expr.dtype,
+			);
 		case "cast":
 			return encode(decode(evaluateExpr(expr.of, read), expr.of.dtype), expr.dtype);
 		case "reshape":
