@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { itemBytes } from "../../src/core/dtype.ts";
 import type { ProgressEvent } from "../../src/core/events.ts";
 import {
@@ -34,9 +34,10 @@ const E = 3;
 const D = 24;
 const F = 20;
 
+const s = (name: string, shape: readonly number[]): Expr => source(name, "bfloat16", shape);
+
 /** A small MoE layer and what else a plan can hold: a constant, a tied tensor, a tensor without elements, a scalar. */
 function modelExprs(): Expr[] {
-	const s = (name: string, shape: number[]): Expr => source(name, "bfloat16", shape);
 	const gateUp = s("gate_up", [E, D, 2 * F]);
 	const embed = s("embed", [40, D]);
 	return [
@@ -200,8 +201,8 @@ describe("runPlan", () => {
 });
 
 test("where rows are cut, a run that continues fetches the bytes of the missing entries and no other", async () => {
-	const rows = (name: string): Expr => source(name, "bfloat16", [30, 16]);
-	const plan = modelPlan({ exprs: [rows("a"), rows("b"), rows("c")], parts: [5], tied: [] });
+	const exprs = ["a", "b", "c"].map((name) => s(name, [30, 16]));
+	const plan = modelPlan({ exprs, parts: [5], tied: [] });
 	const files = randomFiles(plan.source);
 	await fc.assert(
 		fc.asyncProperty(fc.subarray([...plan.entries.keys()]), async (done) => {
@@ -309,10 +310,11 @@ describe("runPlan, disturbed", () => {
 
 	test("a listener that throws costs nothing", async () => {
 		const sink = memorySink(plan);
-		const onEvent = (): void => {
+		const onEvent = vi.fn(() => {
 			throw new Error("broken display");
-		};
+		});
 		await runPlan({ plan, source: memorySource(files), backend, sink, onEvent });
 		expect(sink.data).toEqual(expected);
+		expect(onEvent).toHaveBeenCalled();
 	});
 });

@@ -1,0 +1,59 @@
+import { describe, expect, test } from "vitest";
+import { permute, source } from "../../src/core/expr.ts";
+import type { ByteSource, EntrySink } from "../../src/core/ports.ts";
+import { createPlan } from "../../src/plan/create-plan.ts";
+import { limitsFor } from "../../src/plan/limits.ts";
+import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
+import { runPlan } from "../../src/stream/run-plan.ts";
+import { gridLayout, mapFor, plainFormat, sourceFor } from "../support/plan-fixtures.ts";
+
+const MiB = 2 ** 20;
+
+describe("memory", () => {
+	test("a run of many times its budget allocates the budget, once", async () => {
+		const exprs = Array.from({ length: 6 }, (_, i) => {
+			const weight = source(`w${i}`, "bfloat16", [2048, 2048]);
+			return i % 2 === 0 ? weight : permute(weight, [1, 0]);
+		});
+		const plan = createPlan({
+			source: sourceFor(exprs, 4),
+			map: mapFor(exprs),
+			layout: gridLayout([4]),
+			format: plainFormat,
+			dtype: "float32",
+			limits: limitsFor(16 * MiB),
+		});
+		expect(plan.totals.fetchBytes).toBe(48 * MiB);
+		const start = process.memoryUsage().arrayBuffers;
+		const seen: number[] = [];
+		const look = async (): Promise<void> => {
+			await new Promise((resolve) => setImmediate(resolve));
+			seen.push(process.memoryUsage().arrayBuffers - start);
+		};
+		let inFlight = 0;
+		let most = 0;
+		const bytes: ByteSource = {
+			async readInto(_, into) {
+				inFlight += into.length;
+				most = Math.max(most, inFlight);
+				await look();
+				into.fill(1);
+				inFlight -= into.length;
+			},
+			async [Symbol.asyncDispose]() {},
+		};
+		const sink: EntrySink = {
+			isFinished: () => false,
+			write: look,
+			finish: look,
+			flush: look,
+			async [Symbol.asyncDispose]() {},
+		};
+		const summary = await runPlan({ plan, source: bytes, backend: createCpuBackend(), sink });
+		expect(summary.writtenBytes).toBe(96 * MiB);
+		expect(Math.max(...seen)).toBeLessThanOrEqual(16 * MiB + 64 * 1024);
+		expect(summary.peakStagingBytes).toBeLessThanOrEqual(15 * MiB);
+		// The budget is used: several tiles are on their way at once.
+		expect(most).toBeGreaterThan(plan.totals.largestTileBytes);
+	});
+});
