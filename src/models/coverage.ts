@@ -113,7 +113,7 @@ function usesInParts(
 		};
 		const inside = intersectBoxes(box, slab);
 		if (inside !== undefined) {
-			const offset = inside.offset.map((at_, d) => (d === axis ? at_ - start : at_));
+			const offset = inside.offset.map((first, d) => (d === axis ? first - start : first));
 			uses.push(...visit(part, { offset, size: inside.size }));
 		}
 		start += length;
