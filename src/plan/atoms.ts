@@ -1,4 +1,4 @@
-import { type Box } from "../core/box.ts";
+import type { Box } from "../core/box.ts";
 import type { Expr } from "../core/expr.ts";
 import { at } from "../core/shape.ts";
 import {
@@ -35,23 +35,25 @@ export interface Atom {
 	readonly parts: readonly DraftPart[];
 }
 
-/** The hulls of all pieces of some parts. */
-function hullsOfParts(parts: readonly DraftPart[], places: Places): Hull[] {
-	return parts.flatMap((part) => hullsOf(pull(part.draft.expr, part.box), places));
+/** Parts whose source bytes interleave, with the hulls of all their pieces. */
+export interface Component {
+	readonly parts: DraftPart[];
+	readonly hulls: Hull[];
 }
 
-/** Exactly the source bytes of some parts, as one atom. */
-function atomOf(parts: readonly DraftPart[], places: Places): Atom {
-	const ranges = exactRanges(hullsOfParts(parts, places));
-	return { ranges, bytes: rangeBytes(ranges), parts };
+/** All of some drafts. */
+export function wholeParts(drafts: readonly Draft[]): DraftPart[] {
+	return drafts.map((draft) => ({ draft, box: draft.box }));
 }
 
 /**
- * Splits drafts into sets whose source bytes do not interleave: two drafts are in one set when the hulls of their pieces
- * overlap, directly or through others.
+ * Splits parts into sets whose source bytes do not interleave: two parts are in one set when the hulls of their pieces
+ * overlap, directly or through others. No byte of a set is read by another.
+ *
+ * @returns Sets in the order of their first parts.
  */
-export function components(drafts: readonly Draft[], places: Places): Draft[][] {
-	const parent = drafts.map((_, index) => index);
+export function components(parts: readonly DraftPart[], places: Places): Component[] {
+	const parent = parts.map((_, index) => index);
 	const find = (index: number): number => {
 		let root = index;
 		while (at(parent, root) !== root) {
@@ -60,65 +62,83 @@ export function components(drafts: readonly Draft[], places: Places): Draft[][] 
 		}
 		return root;
 	};
-	const hulls = drafts
-		.flatMap((draft, index) =>
-			hullsOf(pull(draft.expr, draft.box), places).map(({ file, start, end }) => ({
-				file,
-				start,
-				end,
-				index,
-			})),
+	const hulls = parts
+		.flatMap((part, index) =>
+			hullsOf(pull(part.draft.expr, part.box), places).map((hull) => ({ hull, index })),
 		)
-		.toSorted(compareRanges);
+		.toSorted((a, b) => compareRanges(a.hull, b.hull));
 	let file = -1;
 	let end = 0;
 	let holder = 0;
-	for (const hull of hulls) {
-		if (hull.file === file && hull.start < end) parent[find(hull.index)] = find(holder);
+	for (const { hull, index } of hulls) {
+		if (hull.file === file && hull.start < end) parent[find(index)] = find(holder);
 		else end = 0;
 		if (hull.end > end) {
 			end = hull.end;
-			holder = hull.index;
+			holder = index;
 		}
 		file = hull.file;
 	}
-	const sets = new Map<number, Draft[]>();
-	drafts.forEach((draft, index) => {
+	const sets = new Map<number, Component>();
+	parts.forEach((part, index) => {
 		const root = find(index);
 		const set = sets.get(root);
-		if (set === undefined) sets.set(root, [draft]);
-		else set.push(draft);
+		if (set === undefined) sets.set(root, { parts: [part], hulls: [] });
+		else set.parts.push(part);
 	});
+	for (const { hull, index } of hulls) sets.get(find(index))?.hulls.push(hull);
 	return [...sets.values()];
 }
 
 /**
- * Splits one component into atoms of at most `limits.tileBytes` and one source range each, as far as its source and target
- * orders allow. Every part is a contiguous stretch of its draft's data.
+ * Makes atoms of at most `limits.tileBytes` and one source range each, as far as the source and target orders of the
+ * component allow. Every part is a contiguous stretch of its draft's data.
  */
-export function atomsOf(drafts: readonly Draft[], places: Places, limits: PlanLimits): Atom[] {
-	const whole = atomOf(
-		drafts.map((draft) => ({ draft, box: draft.box })),
-		places,
-	);
-	return split(whole, places, limits);
-}
-
-function split(atom: Atom, places: Places, limits: PlanLimits): Atom[] {
+export function atomsOf(component: Component, places: Places, limits: PlanLimits): Atom[] {
+	const { parts, hulls } = component;
+	const ranges = exactRanges(hulls, Number.POSITIVE_INFINITY) ?? [];
+	const atom = { ranges, bytes: rangeBytes(ranges), parts };
 	const fits = atom.bytes <= limits.tileBytes;
-	if (fits && atom.ranges.length <= 1) return [atom];
-	const axis = splittableAxis(atom.parts);
+	if (fits && ranges.length <= 1) return [atom];
+	const axis = splittableAxis(parts);
 	if (axis === undefined) return [atom];
-	const rows = at(at(atom.parts, 0).box.size, axis);
+	const rows = at(at(parts, 0).box.size, axis);
 	for (const count of rowCounts(rows, atom, limits)) {
-		const slabs = slabsOf(atom.parts, axis, count).map((parts) => atomOf(parts, places));
-		// The slabs read what the whole reads; equal sums mean that no two slabs share a byte.
-		if (slabs.reduce((sum, slab) => sum + slab.bytes, 0) !== atom.bytes) continue;
-		if (fits && slabs.some((slab) => slab.ranges.length > 1)) continue;
-		return slabs.flatMap((slab) => split(slab, places, limits));
+		const slabs = cleanCut(atom, slabsOf(parts, axis, count), places);
+		if (slabs !== undefined) return slabs.flatMap((slab) => atomsOf(slab, places, limits));
 	}
 	return [atom];
 }
+
+/**
+ * The components of slabs, provided that the slabs share no byte and leave the source ranges whole but for the seams
+ * between them.
+ */
+function cleanCut(
+	atom: Atom,
+	slabs: readonly DraftPart[][],
+	places: Places,
+): Component[] | undefined {
+	const mostRanges = atom.ranges.length + slabs.length - 1;
+	const all: Component[] = [];
+	let bytes = 0;
+	let ranges = 0;
+	for (const slab of slabs) {
+		const found = components(slab, places);
+		const hulls = found.flatMap((component) => component.hulls);
+		const exact = exactRanges(hulls, MAX_RUNS_PER_HULL * hulls.length);
+		if (exact === undefined) return undefined;
+		bytes += rangeBytes(exact);
+		ranges += exact.length;
+		if (ranges > mostRanges) return undefined;
+		all.push(...found);
+	}
+	// The slabs read what the whole reads; equal sums mean that no two slabs share a byte.
+	return bytes === atom.bytes ? all : undefined;
+}
+
+/** A slab worth having reads whole stretches of the source; bytes more scattered than this are not looked at. */
+const MAX_RUNS_PER_HULL = 4;
 
 /** The outermost axis along which every part has the same rows, with nothing but single rows outside it. */
 function splittableAxis(parts: readonly DraftPart[]): number | undefined {

@@ -7,7 +7,7 @@ import type { EntryFormat } from "../core/ports.ts";
 import type { ModelMap, Recipe } from "../core/recipe.ts";
 import { at, formatShape, numel } from "../core/shape.ts";
 import type { Source } from "../core/source.ts";
-import { type Atom, components, type Draft } from "./atoms.ts";
+import { type Atom, components, type Draft, wholeParts } from "./atoms.ts";
 import { checkSourceUse } from "./check.ts";
 import { fitComponent } from "./cut.ts";
 import type { Placed, Places } from "./footprint.ts";
@@ -135,10 +135,8 @@ function fitAll(
 	const atoms: Atom[] = [];
 	const fitted = wanted.map((): Draft[] => []);
 	for (const bundle of bundles(wanted)) {
-		for (const component of components(
-			bundle.flatMap((index) => at(wanted, index)),
-			places,
-		)) {
+		const together = bundle.flatMap((index) => at(wanted, index));
+		for (const component of components(wholeParts(together), places)) {
 			const result = fitComponent(component, places, limits);
 			atoms.push(...result.atoms);
 			for (const draft of result.drafts) at(fitted, draft.tensor).push(draft);

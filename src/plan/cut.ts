@@ -2,7 +2,7 @@ import { formatBox } from "../core/box.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
 import { sourcesOf } from "../core/expr.ts";
 import { at } from "../core/shape.ts";
-import { type Atom, atomsOf, components, type Draft } from "./atoms.ts";
+import { type Atom, atomsOf, type Component, components, type Draft, wholeParts } from "./atoms.ts";
 import type { Places } from "./footprint.ts";
 import type { PlanLimits } from "./types.ts";
 
@@ -13,17 +13,18 @@ export interface FittedComponent {
 }
 
 /**
- * Makes the atoms of one component and, when one is larger than the memory allows, cuts its drafts into more entries along
+ * Makes the atoms of one component of whole drafts and, when one is larger than the memory allows, cuts its drafts into more entries along
  * the target axis that follows the source's outermost dimension. DCP reads several chunks of a rank as well as one.
  *
  * @throws {HfStreamDcpError} `BUDGET_EXCEEDED` when no cut makes it fit.
  */
 export function fitComponent(
-	drafts: readonly Draft[],
+	component: Component,
 	places: Places,
 	limits: PlanLimits,
 ): FittedComponent {
-	const atoms = atomsOf(drafts, places, limits);
+	const drafts = component.parts.map((part) => part.draft);
+	const atoms = atomsOf(component, places, limits);
 	const largest = largestAtom(atoms);
 	if (largest <= limits.maxTileBytes) return { drafts, atoms };
 	let best: FittedComponent | undefined;
@@ -52,22 +53,31 @@ function cutAlong(
 	const longest = Math.max(...drafts.map((draft) => at(draft.box.size, axis)));
 	// Cutting one axis shrinks an atom by that factor at most, so no larger block can help.
 	const first = Math.floor((longest * limits.maxTileBytes) / largest);
+	let before = largest;
+	let futile = 0;
 	for (const block of blockSizes(longest, first)) {
 		const pieces = drafts.flatMap((draft) => cutDraft(draft, axis, block));
-		const atoms = components(pieces, places).flatMap((set) => atomsOf(set, places, limits));
-		if (largestAtom(atoms) <= limits.maxTileBytes) return { drafts: pieces, atoms };
+		const atoms = components(wholeParts(pieces), places).flatMap((set) =>
+			atomsOf(set, places, limits),
+		);
+		const after = largestAtom(atoms);
+		if (after <= limits.maxTileBytes) return { drafts: pieces, atoms };
+		// Along an axis that the source interleaves, no block helps, however small.
+		if (after >= before && ++futile === MAX_FUTILE_CUTS) return undefined;
+		before = Math.min(before, after);
 	}
 	return undefined;
 }
 
+/** One try at a power of two and one at an even share: both keep to head boundaries where there are any. */
+const MAX_FUTILE_CUTS = 2;
+
 /** Block sizes worth trying, largest first: powers of two and even shares, which keep to head and block boundaries. */
 function blockSizes(length: number, most: number): readonly number[] {
 	const sizes = new Set<number>();
-	for (let share = length; share >= 1; share = Math.floor(share / 2))
-		if (share <= most) sizes.add(share);
-	for (let power = 1; power <= most; power *= 2) sizes.add(power);
-	if (most >= 1) sizes.add(most);
-	return [...sizes].filter((size) => size < length).toSorted((a, b) => b - a);
+	for (let share = length; share >= 1; share = Math.floor(share / 2)) sizes.add(share);
+	for (let power = 1; power < length; power *= 2) sizes.add(power);
+	return [...sizes].filter((size) => size <= most && size < length).toSorted((a, b) => b - a);
 }
 
 /** Cuts at multiples of `block`, counted from the start of the global tensor so that siblings are cut alike. */

@@ -1,6 +1,6 @@
 import { itemBytes } from "../core/dtype.ts";
 import { invariant } from "../core/errors.ts";
-import type { GatherPiece, Piece } from "../core/ports.ts";
+import type { GatherPiece, Piece, PieceDim } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import type { PlanRange } from "./types.ts";
 
@@ -70,9 +70,15 @@ export function rangeBytes(ranges: readonly PlanRange[]): number {
 	return ranges.reduce((sum, range) => sum + range.end - range.start, 0);
 }
 
-/** Exactly the source bytes that pieces with these hulls read: sorted, disjoint, not adjacent. */
-export function exactRanges(hulls: readonly Hull[]): PlanRange[] {
+/**
+ * Exactly the source bytes that pieces with these hulls read: sorted, disjoint, not adjacent.
+ *
+ * @param maxRuns - How finely the bytes may be scattered before the answer is not worth having.
+ * @returns `undefined` when there are more runs than that.
+ */
+export function exactRanges(hulls: readonly Hull[], maxRuns: number): PlanRange[] | undefined {
 	const exact: PlanRange[] = [];
+	let runs = 0;
 	for (const cluster of overlapping(hulls)) {
 		const first = at(cluster, 0);
 		const end = cluster.reduce((max, hull) => Math.max(max, hull.end), 0);
@@ -81,7 +87,11 @@ export function exactRanges(hulls: readonly Hull[]): PlanRange[] {
 		const single = cluster.length === 1 || !cluster.some((hull) => hull.placed.tied);
 		if (single && covered === end - first.start) {
 			exact.push({ file: first.file, start: first.start, end });
-		} else exact.push(...cluster.flatMap(runsOf));
+		} else {
+			runs += cluster.reduce((sum, hull) => sum + countRuns(hull.piece), 0);
+			if (runs > maxRuns) return undefined;
+			for (const hull of cluster) exact.push(...runsOf(hull));
+		}
 	}
 	return unionRanges(exact);
 }
@@ -103,18 +113,28 @@ function overlapping(hulls: readonly Hull[]): Hull[][] {
 	return clusters;
 }
 
-/** The maximal contiguous source ranges of one piece. */
-function runsOf(hull: Hull): PlanRange[] {
-	const { piece, file } = hull;
-	const width = itemBytes(piece.sourceDtype);
+/** The dims of a piece that lead from one contiguous source run to the next, and the length of a run in elements. */
+function runsShape(piece: GatherPiece): { readonly outer: PieceDim[]; readonly length: number } {
 	const dims = piece.dims.toSorted((a, b) => a.sourceStride - b.sourceStride);
 	let length = 1;
 	let inner = 0;
 	for (; inner < dims.length && at(dims, inner).sourceStride === length; inner++) {
 		length *= at(dims, inner).size;
 	}
+	return { outer: dims.slice(inner), length };
+}
+
+function countRuns(piece: GatherPiece): number {
+	return runsShape(piece).outer.reduce((product, dim) => product * dim.size, 1);
+}
+
+/** The maximal contiguous source ranges of one piece. */
+function runsOf(hull: Hull): PlanRange[] {
+	const { piece, file } = hull;
+	const width = itemBytes(piece.sourceDtype);
+	const { outer, length } = runsShape(piece);
 	let starts = [hull.start];
-	for (const dim of dims.slice(inner)) {
+	for (const dim of outer) {
 		starts = starts.flatMap((start) =>
 			Array.from({ length: dim.size }, (_, i) => start + i * dim.sourceStride * width),
 		);

@@ -3,6 +3,8 @@ import type { Plan } from "./types.ts";
 /**
  * The lines that make a plan what it is: two plans with the same lines write the same bytes to the same places. Limits and
  * totals are left out, but for what they did to the entries.
+ *
+ * @yields JSON, without line breaks.
  */
 export function* identityLines(plan: Plan): Generator<string> {
 	const { version, format, worldSize, family, target, source } = plan;

@@ -167,14 +167,17 @@ function gather(
 	map: IndexMap,
 	targetDtype: Dtype,
 ): Piece {
-	const strides = contiguousStrides(shape);
 	let sourceOffset = 0;
 	const sourceStrides = map.loops.map(() => 0);
-	map.axes.forEach((axis, d) => {
-		const stride = at(strides, d);
-		sourceOffset += axis.base * stride;
-		axis.steps.forEach((step, l) => (sourceStrides[l] = at(sourceStrides, l) + step * stride));
-	});
+	let stride = 1;
+	for (let d = shape.length - 1; d >= 0; d--) {
+		const { base, steps } = at(map.axes, d);
+		sourceOffset += base * stride;
+		for (let l = 0; l < steps.length; l++) {
+			sourceStrides[l] = at(sourceStrides, l) + at(steps, l) * stride;
+		}
+		stride *= at(shape, d);
+	}
 	return {
 		kind: "gather",
 		source: name,
@@ -188,10 +191,11 @@ function gather(
 
 /** The loops as dims: largest target stride first, contiguous neighbours merged, single iterations dropped. */
 function mergedDims(map: IndexMap, sourceStrides: readonly number[]): PieceDim[] {
-	const dims = map.loops
-		.map((loop, l): PieceDim => ({ ...loop, sourceStride: at(sourceStrides, l) }))
-		.filter((dim) => dim.size > 1)
-		.toSorted((a, b) => b.targetStride - a.targetStride);
+	const dims: PieceDim[] = [];
+	for (const [l, { size, targetStride }] of map.loops.entries()) {
+		if (size > 1) dims.push({ size, sourceStride: at(sourceStrides, l), targetStride });
+	}
+	dims.sort((a, b) => b.targetStride - a.targetStride);
 	const merged: PieceDim[] = [];
 	for (const dim of dims) {
 		const outer = merged.at(-1);
