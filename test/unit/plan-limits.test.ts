@@ -1,0 +1,22 @@
+import { describe, expect, test } from "vitest";
+import { limitsFor, MIN_MEMORY_BYTES } from "../../src/plan/limits.ts";
+
+const MiB = 2 ** 20;
+
+describe("limitsFor", () => {
+	test.each([16, 64, 128, 512, 4096, 1_000_000])(
+		"%i MiB: two largest tiles and the write buffers fit",
+		(size) => {
+			const limits = limitsFor(size * MiB);
+			expect(limits.memoryBytes).toBe(size * MiB);
+			expect(2 * limits.maxTileBytes + limits.writeBufferBytes).toBeLessThanOrEqual(size * MiB);
+			expect(limits.tileBytes).toBeLessThanOrEqual(limits.maxTileBytes);
+			expect(limits.tileBytes).toBeGreaterThanOrEqual(MiB);
+		},
+	);
+
+	test("a budget below the minimum is refused with the minimum", () => {
+		expect(() => limitsFor(MIN_MEMORY_BYTES - 1)).toThrow(/too small/);
+		expect(() => limitsFor(Number.NaN)).toThrow(/too small/);
+	});
+});
