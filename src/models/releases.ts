@@ -101,9 +101,17 @@ export const RELEASES: readonly Release[] = [
 	{
 		id: "2025-10",
 		from: "2025-09-11",
-		// Until 2026-03-22 (#2668) experts without EP were always cut along dim 0. Where that differs the checkpoint still
-		// loads, with partial reads.
 		summary: "oldest keys served: attention.wq, output, moe.experts.w1",
+		renames: [],
+		removed: [],
+		fusedQkv: undefined,
+		expertThreshold: "never",
+		expertTensorParallel: true,
+	},
+	{
+		id: "2026-03-23",
+		from: "2026-03-23",
+		summary: "experts cut along dim 1 where they are fewer than the ranks that share them (#2668)",
 		renames: [],
 		removed: [],
 		fusedQkv: undefined,
