@@ -1,11 +1,5 @@
-import type { CheckpointIndex, CheckpointTensor, Entry, Source } from "../index.ts";
+import type { CheckpointTensor, Entry, ReadCheckpoint, Source } from "../index.ts";
 import { formatBytes, formatCount, formatTable, plural } from "./format.ts";
-
-/** A data file and its size. */
-export interface FileSize {
-	readonly name: string;
-	readonly bytes: number;
-}
 
 function shape(sizes: readonly number[]): string {
 	return `[${sizes.join(", ")}]`;
@@ -46,12 +40,8 @@ function tensorRow({ fqn, dtype, shape: sizes, entries }: CheckpointTensor): str
 }
 
 /** A checkpoint's tensors and files as tables, at most `limit` rows each; no line break at the end. */
-export function renderCheckpoint(
-	index: CheckpointIndex,
-	files: readonly FileSize[],
-	limit: number,
-): string {
-	const { tensors, objects } = index;
+export function renderCheckpoint(checkpoint: ReadCheckpoint, limit: number): string {
+	const { tensors, objects, files, metadataBytes } = checkpoint;
 	const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
 	const chunks = tensors.reduce((sum, { entries }) => sum + entries.length, 0);
 	const summary = [
@@ -59,7 +49,7 @@ export function renderCheckpoint(
 		plural(chunks, "chunk"),
 		...(objects.length > 0 ? [plural(objects.length, "other object")] : []),
 		plural(files.length, "file"),
-		formatBytes(total),
+		`${formatBytes(total)}, .metadata ${formatBytes(metadataBytes)}`,
 	].join(", ");
 	const tensorTable = formatTable(
 		[
@@ -77,7 +67,11 @@ export function renderCheckpoint(
 			["file", "chunks", "size"],
 			...files
 				.slice(0, limit)
-				.map(({ name, bytes }) => [name, formatCount(perFile.get(name) ?? 0), formatBytes(bytes)]),
+				.map(({ name, bytes, isMissing }) => [
+					name,
+					formatCount(perFile.get(name) ?? 0),
+					isMissing ? "missing" : formatBytes(bytes),
+				]),
 		],
 		[1, 2],
 	);

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { renderCheckpoint, renderSource } from "../../src/cli/render-inspect.ts";
-import type { CheckpointIndex, Entry, Source } from "../../src/index.ts";
+import type { Entry, ReadCheckpoint, Source } from "../../src/index.ts";
 
 function entry(row: number, file: string): Entry {
 	return {
@@ -13,7 +13,12 @@ function entry(row: number, file: string): Entry {
 	};
 }
 
-const INDEX: CheckpointIndex = {
+const CHECKPOINT: ReadCheckpoint = {
+	directory: "/ckpt",
+	metadataFiles: [".metadata"],
+	metadataBytes: 400,
+	plannerPaths: [],
+	problems: [],
 	tensors: [
 		{
 			fqn: "w",
@@ -29,12 +34,11 @@ const INDEX: CheckpointIndex = {
 		},
 	],
 	objects: [{ fqn: "step", file: "__0_0.distcp", offset: 2000, length: 300 }],
+	files: [
+		{ name: "__0_0.distcp", bytes: 2300, isMissing: false },
+		{ name: "__1_0.distcp", bytes: 0, isMissing: true },
+	],
 };
-
-const FILES = [
-	{ name: "__0_0.distcp", bytes: 2300 },
-	{ name: "__1_0.distcp", bytes: 1000 },
-];
 
 const SOURCE: Source = {
 	repo: "org/name",
@@ -47,8 +51,8 @@ const SOURCE: Source = {
 };
 
 test("a checkpoint", () => {
-	expect(renderCheckpoint(INDEX, FILES, Infinity)).toMatchInlineSnapshot(`
-		"2 tensors, 3 chunks, 1 other object, 2 files, 3.30 kB
+	expect(renderCheckpoint(CHECKPOINT, Infinity)).toMatchInlineSnapshot(`
+		"2 tensors, 3 chunks, 1 other object, 2 files, 2.30 kB, .metadata 400 B
 
 		tensor  dtype    shape   chunks        files   stored
 		w       float32  [3, 4]  2 × ≤ [2, 4]      2  2.00 kB
@@ -56,7 +60,7 @@ test("a checkpoint", () => {
 
 		file          chunks     size
 		__0_0.distcp       2  2.30 kB
-		__1_0.distcp       1  1.00 kB
+		__1_0.distcp       1  missing
 
 		object (not unpickled)  stored
 		step                     300 B"
@@ -64,16 +68,15 @@ test("a checkpoint", () => {
 });
 
 test("a checkpoint, cut short", () => {
-	const text = renderCheckpoint(INDEX, FILES, 1);
+	const text = renderCheckpoint(CHECKPOINT, 1);
 	expect(text).toContain("… and 1 more tensors; --limit 0 shows all");
 	expect(text).toContain("… and 1 more files; --limit 0 shows all");
 	expect(text).not.toContain("int64");
 });
 
 test("an empty checkpoint", () => {
-	expect(renderCheckpoint({ tensors: [], objects: [] }, [], 10)).toContain(
-		"0 tensors, 0 chunks, 0 files, 0 B",
-	);
+	const empty: ReadCheckpoint = { ...CHECKPOINT, tensors: [], objects: [], files: [] };
+	expect(renderCheckpoint(empty, 10)).toContain("0 tensors, 0 chunks, 0 files, 0 B");
 });
 
 test("a model repository", () => {

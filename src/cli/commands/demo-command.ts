@@ -1,10 +1,12 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { createDemoModel } from "../../demo/demo-model.ts";
 import { createLocalHub } from "../../demo/local-hub.ts";
-import { parseConvertOptions } from "../../index.ts";
+import { HfStreamDcpError, parseConvertOptions } from "../../index.ts";
 import { addLogFlags, type FlagValues } from "../flags.ts";
 import { exitCodeHelp } from "../help.ts";
 import type { CliIo } from "../io.ts";
@@ -16,6 +18,9 @@ const MESH = { dpShard: 4, tp: 2, ep: 4 } as const;
 
 /** Rows of each table that the demo ends with. */
 const SHOWN_ROWS = 12;
+
+/** Lies beside a checkpoint of the demo and holds the SHA-256 of its `.metadata`: the demo replaces nothing else. */
+const MARKER = ".hf-stream-dcp-demo";
 
 /** Adds `demo`, the main command on a small model from a Hub of its own. */
 export function addDemoCommand(program: Command, io: CliIo): void {
@@ -39,7 +44,8 @@ export function addDemoCommand(program: Command, io: CliIo): void {
 }
 
 async function runDemo(io: CliIo, out: string, values: FlagValues): Promise<void> {
-	const isText = values["logFormat"] !== "json";
+	const overwrite = existsSync(join(out, ".metadata"));
+	if (overwrite) await assertDemoCheckpoint(out);
 	const model = createDemoModel();
 	await using hub = await createLocalHub({ repos: [model] });
 	const home = await mkdtemp(join(tmpdir(), "hf-stream-dcp-demo-"));
@@ -47,21 +53,40 @@ async function runDemo(io: CliIo, out: string, values: FlagValues): Promise<void
 		const options = parseConvertOptions({
 			repo: model.id,
 			out,
-			overwrite: true,
+			overwrite,
 			parallelism: MESH,
 			environment: { HF_ENDPOINT: hub.endpoint, HF_HOME: home },
 		});
+		const isText = values["logFormat"] !== "json";
 		if (isText) {
+			const flags = `--dp-shard ${MESH.dpShard} --tp ${MESH.tp} --ep ${MESH.ep}`;
 			io.stdout.write(
-				`A Hub inside this process serves ${model.id} at ${hub.endpoint}. With it, this runs:\n\n  hf-stream-dcp ${model.id} --out ${out} --dp-shard ${MESH.dpShard} --tp ${MESH.tp} --ep ${MESH.ep}\n\n`,
+				`A Hub inside this process serves ${model.id} at ${hub.endpoint}. With it, this runs:\n\n  hf-stream-dcp ${model.id} --out ${out} ${flags}\n\n`,
 			);
 		}
 		await runConvert(io, options, values);
+		await writeFile(join(out, MARKER), await metadataDigest(out));
 		if (isText) {
-			io.stdout.write(`\nhf-stream-dcp inspect ${out} --limit ${SHOWN_ROWS}\n\n`);
+			io.stdout.write(`\n  hf-stream-dcp inspect ${out} --limit ${SHOWN_ROWS}\n\n`);
 			await showCheckpoint(io, out, SHOWN_ROWS, false);
 		}
 	} finally {
 		await rm(home, { recursive: true, force: true });
 	}
+}
+
+async function metadataDigest(directory: string): Promise<string> {
+	const bytes = await readFile(join(directory, ".metadata"));
+	return `${createHash("sha256").update(bytes).digest("hex")}\n`;
+}
+
+async function assertDemoCheckpoint(out: string): Promise<void> {
+	const isDemo =
+		existsSync(join(out, MARKER)) &&
+		(await readFile(join(out, MARKER), "utf8")) === (await metadataDigest(out));
+	if (isDemo) return;
+	throw new HfStreamDcpError("OUTPUT_EXISTS", `${out} holds a checkpoint that is not the demo's`, {
+		hint: "Choose another directory with --out, or remove this one.",
+		facts: { directory: out },
+	});
 }

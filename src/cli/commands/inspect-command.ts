@@ -1,5 +1,5 @@
-import { existsSync, readdirSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { readdirSync } from "node:fs";
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import {
 	HfStreamDcpError,
@@ -42,7 +42,7 @@ export function addInspectCommand(program: Command, io: CliIo): void {
 		.action(async (target: string, values: FlagValues) => {
 			const limit = readLimit(values["limit"]);
 			const isJson = values["json"] === true;
-			if (existsSync(join(target, ".metadata"))) await showCheckpoint(io, target, limit, isJson);
+			if (isCheckpoint(target)) await showCheckpoint(io, target, limit, isJson);
 			else await showSource(io, target, limit, values);
 		});
 }
@@ -58,7 +58,11 @@ function readLimit(text: unknown): number {
 	return text === "0" ? Infinity : Number(text);
 }
 
-/** Shows a checkpoint on stdout. */
+/**
+ * Shows a checkpoint on stdout.
+ *
+ * @throws {HfStreamDcpError} `CHECKPOINT_CORRUPT` after it was shown, when something is wrong with it.
+ */
 export async function showCheckpoint(
 	io: CliIo,
 	directory: string,
@@ -66,12 +70,17 @@ export async function showCheckpoint(
 	isJson: boolean,
 ): Promise<void> {
 	const checkpoint = await inspectCheckpoint(resolve(directory));
-	const { index, files } = checkpoint;
 	io.stdout.write(
 		isJson
-			? `${JSON.stringify({ ...index, files }, undefined, "\t")}\n`
-			: `${renderCheckpoint(index, files, limit)}\n`,
+			? `${JSON.stringify(checkpoint, undefined, "\t")}\n`
+			: `${renderCheckpoint(checkpoint, limit)}\n`,
 	);
+	const { problems } = checkpoint;
+	if (problems.length === 0) return;
+	throw new HfStreamDcpError("CHECKPOINT_CORRUPT", `${directory}: ${problems.join("\n  ")}`, {
+		hint: "Make it again; torch does not look for this, and would load something else than was saved.",
+		facts: { directory, problems },
+	});
 }
 
 async function showSource(
@@ -80,7 +89,7 @@ async function showSource(
 	limit: number,
 	values: FlagValues,
 ): Promise<void> {
-	if (holdsUnfinishedCheckpoint(repo)) {
+	if (isUnfinishedCheckpoint(repo)) {
 		throw new HfStreamDcpError(
 			"CHECKPOINT_CORRUPT",
 			`${repo} has no .metadata: it is not a finished checkpoint`,
@@ -116,11 +125,21 @@ async function showSource(
 	}
 }
 
-/** A directory with data files but no `.metadata`: what an interrupted conversion leaves. */
-function holdsUnfinishedCheckpoint(directory: string): boolean {
+function namesIn(directory: string): readonly string[] {
 	try {
-		return readdirSync(directory).some((name) => name.endsWith(".distcp"));
+		return readdirSync(directory);
 	} catch {
-		return false;
+		// Not a directory: then it is the name of a repository.
+		return [];
 	}
+}
+
+/** Whether `directory` holds `.metadata`, or `__{rank}.metadata` as torch writes without collectives. */
+function isCheckpoint(directory: string): boolean {
+	return namesIn(directory).some((name) => /^(?:__\d+)?\.metadata$/.test(name));
+}
+
+/** A directory with data files but no `.metadata`: what an interrupted conversion leaves. */
+function isUnfinishedCheckpoint(directory: string): boolean {
+	return namesIn(directory).some((name) => name.endsWith(".distcp"));
 }

@@ -1,0 +1,209 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { createDemoModel } from "../../src/demo/demo-model.ts";
+import { createLocalHub, type LocalHub } from "../../src/demo/local-hub.ts";
+import { type CliResult, runCli } from "../support/run-cli.ts";
+
+const MODEL = createDemoModel();
+const MESH = ["--dp-shard", "4", "--tp", "2", "--ep", "4"];
+
+let root: string;
+let hub: LocalHub;
+let count = 0;
+
+beforeAll(async () => {
+	root = mkdtempSync(join(tmpdir(), "hf-stream-dcp-cli-"));
+	hub = await createLocalHub({ repos: [MODEL] });
+});
+
+afterAll(async () => {
+	await hub.close();
+	rmSync(root, { recursive: true });
+});
+
+let out: string;
+
+beforeEach(() => {
+	out = join(root, `out-${count++}`);
+});
+
+function run(...args: string[]): Promise<CliResult> {
+	return runCli(args, { HF_ENDPOINT: hub.endpoint, HF_HOME: join(root, "home") });
+}
+
+function expectNoCheckpoint(): void {
+	const names = existsSync(out) ? readdirSync(out) : [];
+	expect(names.filter((name) => name.endsWith(".metadata"))).toEqual([]);
+}
+
+describe("converting", () => {
+	test("writes a checkpoint, says how to load it, and keeps progress off stdout", async () => {
+		const { code, stdout, stderr } = await run(MODEL.id, "--out", out, ...MESH);
+		expect(stderr).toBe("");
+		expect(code).toBe(0);
+		expect(stdout).toContain(`--checkpoint.initial_load_path=${out} `);
+		expect(stdout).toContain("vision tensors are not part of the text model");
+		expect(readdirSync(out).toSorted()).toEqual([
+			".metadata",
+			...Array.from({ length: 8 }, (_, rank) => `__${rank}_0.distcp`),
+		]);
+	});
+
+	test("torchtitan's names, in both forms, make the same files", async () => {
+		const long = join(root, "long-names");
+		await run(MODEL.id, "--out", out, ...MESH);
+		const { code } = await run(
+			MODEL.id,
+			`--out=${long}`,
+			"--parallelism.data_parallel_shard_degree",
+			"4",
+			"--parallelism.tensor_parallel_degree=2",
+			"--parallelism.expert-parallel-degree=4",
+		);
+		expect(code).toBe(0);
+		for (const name of readdirSync(out)) {
+			expect(readFileSync(join(long, name)).equals(readFileSync(join(out, name))), name).toBe(true);
+		}
+	});
+
+	test("fetches what it promised, in one JSON object", async () => {
+		const before = hub.requests.length;
+		const { stdout } = await run(MODEL.id, "--out", out, ...MESH, "--log-format", "json");
+		const summary = JSON.parse(stdout) as {
+			fetchedBytes: number;
+			headerBytes: number;
+			totals: { fetchBytes: number };
+		};
+		expect(summary.fetchedBytes).toBe(summary.totals.fetchBytes);
+		const weights = hub.requests
+			.slice(before)
+			.filter(({ origin, method }) => origin === "cdn" && method === "GET");
+		const served = weights.reduce((sum, { bytes }) => sum + bytes, 0);
+		expect(served).toBeGreaterThanOrEqual(summary.fetchedBytes);
+	});
+});
+
+describe("planning", () => {
+	test("prints a table and leaves nothing behind", async () => {
+		const { code, stdout } = await run("plan", MODEL.id, ...MESH);
+		expect(code).toBe(0);
+		for (const word of [
+			"fetch",
+			"write",
+			".metadata",
+			"per rank",
+			"memory",
+			"dropped",
+			"added",
+			"8 ranks",
+		]) {
+			expect(stdout).toContain(word);
+		}
+	});
+
+	test("prints the same JSON on every run, and reads no weights for it", async () => {
+		const before = hub.requests.length;
+		const first = await run("plan", MODEL.id, ...MESH, "--json");
+		const served = hub.requests.slice(before).reduce((sum, { bytes }) => sum + bytes, 0);
+		const second = await run("plan", MODEL.id, ...MESH, "--json");
+		expect(second.stdout).toBe(first.stdout);
+		const plan = JSON.parse(first.stdout) as {
+			totals: { fetchBytes: number };
+			headerBytes: number;
+		};
+		expect(plan.totals.fetchBytes).toBeGreaterThan(20e6);
+		expect(served).toBeLessThan(2e6);
+	});
+});
+
+describe("inspecting", () => {
+	test("shows a checkpoint's tensors, chunks and files", async () => {
+		await run(MODEL.id, "--out", out, ...MESH);
+		const { code, stdout } = await run("inspect", out, "--limit", "3");
+		expect(code).toBe(0);
+		expect(stdout).toMatch(/^49 tensors, 334 chunks, 8 files, /);
+		expect(stdout).toMatch(
+			/tok_embeddings\.weight +bfloat16 +\[4096, 256\] +8 × \[512, 256\] +8 +/,
+		);
+		const json = JSON.parse((await run("inspect", out, "--json")).stdout) as {
+			tensors: unknown[];
+			files: unknown[];
+		};
+		expect(json.tensors).toHaveLength(49);
+		expect(json.files).toHaveLength(8);
+	});
+
+	test("shows a repository's tensors", async () => {
+		const { code, stdout } = await run("inspect", MODEL.id, "--limit", "0");
+		expect(code).toBe(0);
+		expect(stdout).toContain("57 tensors, 4 files");
+		expect(stdout).toContain("language_model.model.layers.1.feed_forward.experts.gate_up_proj");
+	});
+});
+
+describe("mistakes", () => {
+	test("a flag that does not exist exits with 2", async () => {
+		const { code, stderr } = await run(MODEL.id, "--out", out, "--tensor-parallel", "2");
+		expect(code).toBe(2);
+		expect(stderr).toContain("unknown option '--tensor-parallel'");
+		expect(existsSync(out)).toBe(false);
+	});
+
+	test("a repository that does not exist exits with 3", async () => {
+		const { code, stderr } = await run("demo/no-such-model", "--out", out);
+		expect(code).toBe(3);
+		expect(stderr).toContain("demo/no-such-model");
+		expect(stderr).toContain("hint: ");
+		expect(stderr).not.toMatch(/\n\s+at /);
+		expectNoCheckpoint();
+	});
+
+	test("a Hub that is not there exits with 3", async () => {
+		const gone = await createLocalHub({ repos: [] });
+		await gone.close();
+		const { code, stderr } = await runCli(["plan", MODEL.id], {
+			HF_ENDPOINT: gone.endpoint,
+			HF_HOME: join(root, "home"),
+			HF_HUB_OFFLINE: "1",
+		});
+		expect(code).toBe(3);
+		expect(stderr).toContain("hint: ");
+	});
+
+	test("a mesh that cannot be exits with 4", async () => {
+		const { code, stderr } = await run(MODEL.id, "--out", out, "--tp", "3");
+		expect(code).toBe(4);
+		expect(stderr).toMatch(/^error: .*\b3\b/);
+		expectNoCheckpoint();
+	});
+
+	test("a finished checkpoint is not overwritten unasked: 5", async () => {
+		expect((await run(MODEL.id, "--out", out, ...MESH)).code).toBe(0);
+		const before = readFileSync(join(out, ".metadata"));
+		const refused = await run(MODEL.id, "--out", out, "--dp-shard", "2");
+		expect(refused.code).toBe(5);
+		expect(refused.stderr).toContain("--overwrite");
+		expect(readFileSync(join(out, ".metadata")).equals(before)).toBe(true);
+		expect((await run(MODEL.id, "--out", out, "--dp-shard", "2", "--overwrite")).code).toBe(0);
+		expect(readdirSync(out).toSorted()).toEqual([".metadata", "__0_0.distcp", "__1_0.distcp"]);
+	});
+});
+
+describe("the demo", () => {
+	test("runs twice, and replaces only what it wrote", async () => {
+		const env = { TMPDIR: root };
+		const first = await runCli(["demo", "--out", out], env);
+		expect(first.stderr).toBe("");
+		expect(first.code).toBe(0);
+		expect(first.stdout).toMatch(/tok_embeddings\.weight +bfloat16 +\[4096, 256\]/);
+		expect((await runCli(["demo", "--out", out], env)).code).toBe(0);
+
+		rmSync(out, { recursive: true });
+		await run(MODEL.id, "--out", out, "--dp-shard", "2");
+		const refused = await runCli(["demo", "--out", out], env);
+		expect(refused.code).toBe(5);
+		expect(refused.stderr).toContain("not the demo's");
+	});
+});
