@@ -63,6 +63,8 @@ describe("keys by date", () => {
 
 describe("rules by date", () => {
 	test.each([
+		["2026-03-22", "never", true],
+		["2026-03-23", "fsdp", true],
 		["2026-04-29", "fsdp", true],
 		["2026-04-30", "fsdp", false],
 		["2026-08-17", "fsdp", false],
