@@ -82,7 +82,8 @@ export interface WholeReport {
 	readonly extra: readonly string[];
 	readonly mismatched: readonly string[];
 	readonly dtypes: readonly string[];
-	readonly nans: number;
+	/** The first distinct bit patterns of NaNs, hexadecimal. */
+	readonly nanPatterns: readonly string[];
 }
 
 /** How the oracle's key mapping compares with one of torchtitan's adapters. */

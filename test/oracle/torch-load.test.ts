@@ -1,4 +1,5 @@
-import { rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { findPython } from "../support/python.ts";
@@ -68,41 +69,76 @@ describe.skipIf("skip" in search)(
 			return made;
 		}
 
-		it.each(LAYOUT_CASES)("$model, $setting: $layout", async (layoutCase) => {
-			const { model, layout, target, layers } = layoutCase;
-			const checkpoint = join(folder, "checkpoint");
+		/** Converts as a user would, and returns what was asked of the Hub's storage meanwhile. */
+		async function convert(
+			layoutCase: LayoutCase,
+			checkpoint: string,
+			...flags: readonly string[]
+		) {
+			const { model, target, layout } = layoutCase;
 			onTestFinished(() => rm(checkpoint, { recursive: true, force: true }));
-			const files = await readSavedFiles(join(folder, "models", model));
-
 			const before = hub.ranges().length;
-			const result = await runCli(
-				[`tests/${model}`, "--out", checkpoint, "--target", target, ...layoutFlags(layout)],
-				{ HF_ENDPOINT: hub.endpoint, HF_HOME: join(folder, "home") },
-			);
+			const where = ["--out", checkpoint, "--target", target, "--log-format", "json"];
+			const result = await runCli([`tests/${model}`, ...where, ...layoutFlags(layout), ...flags], {
+				HF_ENDPOINT: hub.endpoint,
+				HF_HOME: join(folder, "home"),
+			});
 			expect(result.stderr + result.stdout, "the command line fails").toSatisfy(
 				() => result.code === 0,
 			);
+			return countRanges(hub.ranges().slice(before));
+		}
 
+		async function expectEachUsedByteOnce(model: string, requested: { bytes: number }) {
+			const files = await readSavedFiles(join(folder, "models", model));
 			const headerBytes = files.reduce((sum, file) => sum + file.headerBytes, 0);
-			const requested = countRanges(hub.ranges().slice(before));
 			expect(requested).toEqual({ bytes: headerBytes + usedBytes(files), repeated: 0 });
+		}
 
-			const report = await oracle.ask({
-				kind: "load",
-				layout: layoutPath(layout),
-				checkpoint,
-				expected: await expectedFile(layoutCase),
-				...(layers === undefined ? {} : { layers }),
+		for (const layoutCase of LAYOUT_CASES) {
+			const { setting, model, layout, layers } = layoutCase;
+			it(`${model}, ${setting}: ${layout}`, async () => {
+				const checkpoint = join(folder, "checkpoint");
+				await expectEachUsedByteOnce(model, await convert(layoutCase, checkpoint));
+				const report = await oracle.ask({
+					kind: "load",
+					layout: layoutPath(layout),
+					checkpoint,
+					expected: await expectedFile(layoutCase),
+					...(layers === undefined ? {} : { layers }),
+				});
+				expect(report.stored).toEqual(report.demanded);
+				expect(report.ranks.map(verdict)).toEqual(
+					report.ranks.map(({ items }) => ({
+						mismatched: [],
+						partialReads: [],
+						bulkReads: items,
+						amplification: 1,
+					})),
+				);
 			});
-			expect(report.stored).toEqual(report.demanded);
-			expect(report.ranks.map(verdict)).toEqual(
-				report.ranks.map(({ items }) => ({
-					mismatched: [],
-					partialReads: [],
-					bulkReads: items,
-					amplification: 1,
-				})),
-			);
+		}
+
+		it("the smallest memory budget gives the same files and fetches nothing twice", async () => {
+			const layoutCase = LAYOUT_CASES.find(
+				({ model, setting }) => model === "qwen3-moe" && setting === "FSDP×TP×EP",
+			)!;
+			const [roomy, tight] = [join(folder, "roomy"), join(folder, "tight")];
+			await convert(layoutCase, roomy);
+			const requested = await convert(layoutCase, tight, "--memory", "16MiB", "--connections", "2");
+			await expectEachUsedByteOnce(layoutCase.model, requested);
+			expect(await hashFiles(tight)).toEqual(await hashFiles(roomy));
 		});
 	},
 );
+
+async function hashFiles(directory: string): Promise<{ readonly [file: string]: string }> {
+	const names = (await readdir(directory)).toSorted();
+	const hash = async (name: string) =>
+		createHash("sha256")
+			.update(await readFile(join(directory, name)))
+			.digest("hex");
+	return Object.fromEntries(
+		await Promise.all(names.map(async (name) => [name, await hash(name)] as const)),
+	);
+}

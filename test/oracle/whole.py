@@ -18,8 +18,15 @@ def compare_state(state, expected, nan_payload_matters=True):
         "extra": sorted(set(state) - set(expected)),
         "mismatched": different,
         "dtypes": sorted({str(tensor.dtype) for tensor in state.values()}),
-        "nans": sum(int(tensor.isnan().sum()) for tensor in state.values()),
+        "nanPatterns": sorted({pattern for tensor in state.values() for pattern in nan_patterns(tensor)})[:8],
     }
+
+
+def nan_patterns(tensor):
+    """The distinct bit patterns of a tensor's NaNs, in hexadecimal."""
+    bits = tensor[tensor.isnan()].view({2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()])
+    width = 8 * tensor.element_size()
+    return [f"{value & (1 << width) - 1:0{width // 4}x}" for value in bits.unique().tolist()]
 
 
 def equal(a, b, nan_payload_matters):
