@@ -58,10 +58,10 @@ function apply(state: State, event: ProgressEvent): void {
 			state.totals = event;
 			break;
 		case "received":
-			state.receivedBytes += event.bytes;
+			state.receivedBytes = event.bytes;
 			break;
 		case "written":
-			state.writtenBytes += event.bytes;
+			state.writtenBytes = event.bytes;
 			break;
 		case "entry":
 			state.entriesDone++;

@@ -60,7 +60,7 @@ describe("in a log", () => {
 		const { io, emit } = start({});
 		emit(PLANNED, STREAM, { kind: "received", bytes: 5e9 });
 		io.advance(20_000);
-		emit({ kind: "received", bytes: 1e9 });
+		emit({ kind: "received", bytes: 6e9 });
 		io.advance(5000);
 		expect(io.takeErr().split("\n").at(-2)).toBe(
 			"6.00 GB of 10.0 GB · 0.10 GB/s · ETA 40 s · 0/4 entries",
