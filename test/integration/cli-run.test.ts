@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -11,11 +11,16 @@ const MESH = ["--dp-shard", "4", "--tp", "2", "--ep", "4"];
 
 let root: string;
 let hub: LocalHub;
+/** A checkpoint for {@link MESH}, and what the command that made it printed. Read only. */
+let finished: string;
+let finishing: CliResult;
 let count = 0;
 
 beforeAll(async () => {
 	root = mkdtempSync(join(tmpdir(), "hf-stream-dcp-cli-"));
 	hub = await createLocalHub({ repos: [MODEL] });
+	finished = join(root, "finished");
+	finishing = await run(MODEL.id, "--out", finished, ...MESH);
 });
 
 afterAll(async () => {
@@ -39,32 +44,32 @@ function expectNoCheckpoint(): void {
 }
 
 describe("converting", () => {
-	test("writes a checkpoint, says how to load it, and keeps progress off stdout", async () => {
-		const { code, stdout, stderr } = await run(MODEL.id, "--out", out, ...MESH);
+	test("writes a checkpoint, says how to load it, and keeps progress off stdout", () => {
+		const { code, stdout, stderr } = finishing;
 		expect(stderr).toBe("");
 		expect(code).toBe(0);
-		expect(stdout).toContain(`--checkpoint.initial_load_path=${out} `);
+		expect(stdout).toContain(`--checkpoint.initial_load_path=${finished} `);
 		expect(stdout).toContain("vision tensors are not part of the text model");
-		expect(readdirSync(out).toSorted()).toEqual([
+		expect(readdirSync(finished).toSorted()).toEqual([
 			".metadata",
 			...Array.from({ length: 8 }, (_, rank) => `__${rank}_0.distcp`),
 		]);
 	});
 
 	test("torchtitan's names, in both forms, make the same files", async () => {
-		const long = join(root, "long-names");
-		await run(MODEL.id, "--out", out, ...MESH);
 		const { code } = await run(
 			MODEL.id,
-			`--out=${long}`,
+			`--out=${out}`,
 			"--parallelism.data_parallel_shard_degree",
 			"4",
 			"--parallelism.tensor_parallel_degree=2",
 			"--parallelism.expert-parallel-degree=4",
 		);
 		expect(code).toBe(0);
-		for (const name of readdirSync(out)) {
-			expect(readFileSync(join(long, name)).equals(readFileSync(join(out, name))), name).toBe(true);
+		expect(readdirSync(out).toSorted()).toEqual(readdirSync(finished).toSorted());
+		for (const name of readdirSync(finished)) {
+			const isSame = readFileSync(join(out, name)).equals(readFileSync(join(finished, name)));
+			expect(isSame, name).toBe(true);
 		}
 	});
 
@@ -120,14 +125,13 @@ describe("planning", () => {
 
 describe("inspecting", () => {
 	test("shows a checkpoint's tensors, chunks and files", async () => {
-		await run(MODEL.id, "--out", out, ...MESH);
-		const { code, stdout } = await run("inspect", out, "--limit", "3");
+		const { code, stdout } = await run("inspect", finished, "--limit", "3");
 		expect(code).toBe(0);
 		expect(stdout).toMatch(/^49 tensors, 334 chunks, 8 files, /);
 		expect(stdout).toMatch(
 			/tok_embeddings\.weight +bfloat16 +\[4096, 256\] +8 × \[512, 256\] +8 +/,
 		);
-		const json = JSON.parse((await run("inspect", out, "--json")).stdout) as {
+		const json = JSON.parse((await run("inspect", finished, "--json")).stdout) as {
 			tensors: unknown[];
 			files: unknown[];
 		};
@@ -160,16 +164,30 @@ describe("mistakes", () => {
 		expectNoCheckpoint();
 	});
 
-	test("a Hub that is not there exits with 3", async () => {
-		const gone = await createLocalHub({ repos: [] });
-		await gone.close();
+	test("no network and nothing in the cache exits with 3", async () => {
 		const { code, stderr } = await runCli(["plan", MODEL.id], {
-			HF_ENDPOINT: gone.endpoint,
 			HF_HOME: join(root, "home"),
 			HF_HUB_OFFLINE: "1",
 		});
 		expect(code).toBe(3);
 		expect(stderr).toContain("hint: ");
+	});
+
+	test("a damaged checkpoint is shown and exits with 6", async () => {
+		cpSync(finished, out, { recursive: true });
+		rmSync(join(out, "__3_0.distcp"));
+		const { code, stdout, stderr } = await run("inspect", out);
+		expect(code).toBe(6);
+		expect(stdout).toMatch(/__3_0\.distcp +\d+ +missing/);
+		expect(stderr).toContain("__3_0.distcp");
+	});
+
+	test("an unfinished checkpoint is named as one", async () => {
+		cpSync(finished, out, { recursive: true });
+		rmSync(join(out, ".metadata"));
+		const { code, stderr } = await run("inspect", out);
+		expect(code).toBe(6);
+		expect(stderr).toContain("not a finished checkpoint");
 	});
 
 	test("a mesh that cannot be exits with 4", async () => {
@@ -180,12 +198,11 @@ describe("mistakes", () => {
 	});
 
 	test("a finished checkpoint is not overwritten unasked: 5", async () => {
-		expect((await run(MODEL.id, "--out", out, ...MESH)).code).toBe(0);
-		const before = readFileSync(join(out, ".metadata"));
+		cpSync(finished, out, { recursive: true });
 		const refused = await run(MODEL.id, "--out", out, "--dp-shard", "2");
 		expect(refused.code).toBe(5);
 		expect(refused.stderr).toContain("--overwrite");
-		expect(readFileSync(join(out, ".metadata")).equals(before)).toBe(true);
+		expect(readdirSync(out)).toEqual(readdirSync(finished));
 		expect((await run(MODEL.id, "--out", out, "--dp-shard", "2", "--overwrite")).code).toBe(0);
 		expect(readdirSync(out).toSorted()).toEqual([".metadata", "__0_0.distcp", "__1_0.distcp"]);
 	});
@@ -200,9 +217,7 @@ describe("the demo", () => {
 		expect(first.stdout).toMatch(/tok_embeddings\.weight +bfloat16 +\[4096, 256\]/);
 		expect((await runCli(["demo", "--out", out], env)).code).toBe(0);
 
-		rmSync(out, { recursive: true });
-		await run(MODEL.id, "--out", out, "--dp-shard", "2");
-		const refused = await runCli(["demo", "--out", out], env);
+		const refused = await runCli(["demo", "--out", finished], env);
 		expect(refused.code).toBe(5);
 		expect(refused.stderr).toContain("not the demo's");
 	});

@@ -2,5 +2,24 @@ import { expect, test } from "vitest";
 import * as api from "../../src/index.ts";
 
 test("the public names", () => {
-	expect(Object.keys(api).toSorted()).toMatchInlineSnapshot();
+	expect(Object.keys(api).toSorted()).toMatchInlineSnapshot(`
+		[
+		  "DEFAULT_CONNECTIONS",
+		  "DEFAULT_MEMORY_BYTES",
+		  "DEFAULT_TARGET",
+		  "DTYPES",
+		  "EXIT_CODES",
+		  "HfStreamDcpError",
+		  "convert",
+		  "inspectCheckpoint",
+		  "inspectSource",
+		  "isHfStreamDcpError",
+		  "listFamilies",
+		  "listTargets",
+		  "parseConversionOptions",
+		  "parseConvertOptions",
+		  "parseSize",
+		  "prepareConversion",
+		]
+	`);
 });

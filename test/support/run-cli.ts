@@ -1,5 +1,6 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 
 const BIN = join(import.meta.dirname, "../../dist/bin/hf-stream-dcp.js");
 
@@ -13,7 +14,7 @@ export interface CliResult {
 
 /** A run in progress. */
 export interface CliRun {
-	readonly child: ChildProcess;
+	readonly child: ChildProcessByStdio<null, Readable, Readable>;
 	readonly done: Promise<CliResult>;
 }
 
