@@ -199,7 +199,12 @@ async function pathsInfo(call: Call): Promise<void> {
 	const repo = findRepo(call);
 	const body: Buffer[] = [];
 	for await (const piece of call.request) body.push(piece as Buffer);
-	const { paths } = JSON.parse(Buffer.concat(body).toString("utf8")) as { paths: string[] };
+	const text = Buffer.concat(body).toString("utf8");
+	// The Python client sends a form, the JavaScript one JSON.
+	const isJson = call.request.headers["content-type"]?.startsWith("application/json") === true;
+	const paths = isJson
+		? (JSON.parse(text) as { readonly paths: readonly string[] }).paths
+		: new URLSearchParams(text).getAll("paths");
 	const files = paths.flatMap((path) => repo.files.get(path) ?? []);
 	sendJson(call.response, 200, await Promise.all(files.map(describe)));
 }

@@ -124,7 +124,7 @@ export function statusError(head: ResponseHead, text: string, what: string): HfS
 	const host = new URL(head.url).host;
 	const said = text.trim().replaceAll(/\s+/g, " ").slice(0, 200);
 	if (head.status === 429) return rateLimited(head, host);
-	const details = said === "" || said.startsWith("<!") ? "" : `: ${said}`;
+	const details = said === "" || /^<(!|html)/i.test(said) ? "" : `: ${said}`;
 	return new HfStreamDcpError(
 		"HTTP_STATUS",
 		`${host} answered ${head.status} for ${what}${details}`,

@@ -4,17 +4,9 @@ import { HfStreamDcpError } from "../core/errors.ts";
 import type { Receiver } from "./exchange.ts";
 import { type HubClient, MAX_REDIRECTS, redirectTarget } from "./hub-client.ts";
 import { type ResponseHead, type Subject, withoutQuery } from "./http-errors.ts";
+import type { RepoFile } from "./repo-files.ts";
 import { resolveUrl } from "./resolve.ts";
 import { retry } from "./retry.ts";
-
-/** One file of a commit, as the Hub lists it. */
-export interface RepoFile {
-	/** Path inside the repository. */
-	readonly path: string;
-	readonly bytes: number;
-	/** Of the content, lower-case hex; only for files in large-file storage. */
-	readonly sha256?: string;
-}
 
 /** Largest answer of the API that is read: far above a page of the listing (1,000 entries). */
 const API_ANSWER_BYTES = 32 * 1024 * 1024;
@@ -74,7 +66,7 @@ export async function listRepoFiles(
  * A whole small file.
  *
  * @param limitBytes - Size from which it is refused, before it is received if the server states it.
- * @throws {HfStreamDcpError} `HEADER_INVALID` when the file is larger than `limitBytes`; `SOURCE_CHANGED` when it comes from
+ * @throws {HfStreamDcpError} `SOURCE_UNREADABLE` when the file is larger than `limitBytes`; `SOURCE_CHANGED` when it comes from
  * another commit; the errors of {@link HubClient.send} after their retries.
  */
 export async function readSmallFile(
@@ -90,10 +82,18 @@ export async function readSmallFile(
 	const encoding = head.headers.get("content-encoding") ?? "identity";
 	if (encoding === "identity") return body;
 	// Not asked for, but small files pass through proxies that compress all the same.
-	if (encoding === "gzip") return gunzipSync(body, { maxOutputLength: limitBytes });
-	throw new HfStreamDcpError("HTTP_STATUS", `${path} of ${repo} came as ${encoding}`, {
+	try {
+		if (encoding === "gzip") return gunzipSync(body, { maxOutputLength: limitBytes });
+	} catch (error) {
+		throw unreadable(`${path} of ${repo} came as gzip and cannot be unpacked`, error);
+	}
+	throw unreadable(`${path} of ${repo} came with content-encoding ${encoding}`);
+}
+
+function unreadable(message: string, cause?: unknown): HfStreamDcpError {
+	return new HfStreamDcpError("SOURCE_UNREADABLE", message, {
 		hint: "a proxy on the way compresses answers that must not be compressed: go around it",
-		facts: { url: withoutQuery(url), encoding },
+		cause,
 	});
 }
 
@@ -141,7 +141,7 @@ function collect(
 function keepAll(pieces: Uint8Array[], limitBytes: number, subject: Subject): Receiver {
 	const refuse = (bytes: number): never => {
 		const what = subject.file ?? `the listing of ${subject.repo}`;
-		throw new HfStreamDcpError("HEADER_INVALID", `${what} has ${bytes} bytes or more`, {
+		throw new HfStreamDcpError("SOURCE_UNREADABLE", `${what} has ${bytes} bytes or more`, {
 			hint: `files of this kind are read up to ${limitBytes} bytes`,
 			facts: { ...subject, bytes, limitBytes },
 		});

@@ -1,13 +1,16 @@
-import { HfStreamDcpError, invariant } from "../core/errors.ts";
+import { setMaxListeners } from "node:events";
+import { invariant } from "../core/errors.ts";
 import { emitTo, type EventListener } from "../core/events.ts";
 import type { ByteSource } from "../core/ports.ts";
 import { createAgent } from "./agent.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { HubEnvironment } from "./environment.ts";
 import { createFileLocator, type FileLocator } from "./file-locator.ts";
-import { listRepoFiles, pinCommit, readSmallFile, type RepoFile } from "./hub-api.ts";
+import { listRepoFiles, pinCommit, readSmallFile } from "./hub-api.ts";
 import { createHubClient } from "./hub-client.ts";
 import { readRange } from "./range-reader.ts";
+import type { RepoFile } from "./repo-files.ts";
+import { assertRepoId } from "./repo-id.ts";
 import { DEFAULT_TIMEOUTS, type HubTimeouts } from "./timeouts.ts";
 
 /** Options of {@link createHubSession}. */
@@ -42,7 +45,7 @@ export interface HubSession extends AsyncDisposable {
 	/** All files of a commit. Throws as {@link HubSession.pin}. */
 	list(repo: string, commit: string): Promise<readonly RepoFile[]>;
 	/**
-	 * A whole small file. Throws as {@link HubSession.pin}, and `HEADER_INVALID` when it has more than `limitBytes`.
+	 * A whole small file. Throws as {@link HubSession.pin}, and `SOURCE_UNREADABLE` when it has more than `limitBytes`.
 	 */
 	readFile(repo: string, commit: string, path: string, limitBytes: number): Promise<Uint8Array>;
 	/**
@@ -70,24 +73,24 @@ export function createHubSession(
 	const emit = emitTo(options.onEvent);
 	const client = createHubClient(environment, { agent, clock, timeouts }, emit);
 	const closing = new AbortController();
-	const signal = anySignal(closing.signal, options.signal);
+	const signal = anySignal([closing.signal, options.signal]);
 	const count = countReceived(emit);
 	return {
 		pin: async (repo, revision) => {
-			checkRepo(repo);
+			assertRepoId(repo);
 			return { commit: await pinCommit(client, repo, revision, signal) };
 		},
 		list: async (repo, commit) => {
-			checkRepo(repo);
+			assertRepoId(repo);
 			return listRepoFiles(client, repo, commit, signal);
 		},
 		readFile: async (repo, commit, path, limitBytes) => {
-			checkRepo(repo);
+			assertRepoId(repo);
 			return readSmallFile(client, { repo, commit, path }, limitBytes, signal);
 		},
 		byteSource: (repo, commit, files) => {
 			const ending = new AbortController();
-			const source = anySignal(signal, ending.signal);
+			const source = anySignal([signal, ending.signal]);
 			const locators = new Map<string, FileLocator>();
 			return {
 				readInto: async (range, into, { signal: own } = {}) => {
@@ -96,8 +99,8 @@ export function createHubSession(
 					const file = { repo, commit, path: range.file, ...facts };
 					const locator = locators.get(range.file) ?? createFileLocator(client, file, source);
 					locators.set(range.file, locator);
-					const signals = anySignal(source, own);
-					await readRange({ client, locator, file, range, into, received: count, signal: signals });
+					const either = anySignal([source, own]);
+					await readRange({ client, locator, file, range, into, received: count, signal: either });
 				},
 				[Symbol.asyncDispose]: async () => ending.abort(closed("source")),
 			};
@@ -109,8 +112,11 @@ export function createHubSession(
 	};
 }
 
-function anySignal(first: AbortSignal, second: AbortSignal | undefined): AbortSignal {
-	return second === undefined ? first : AbortSignal.any([first, second]);
+/** A signal of its own for all of `signals`. Every read that runs listens to it, so Node is told not to take that for a leak. */
+function anySignal(signals: readonly (AbortSignal | undefined)[]): AbortSignal {
+	const any = AbortSignal.any(signals.filter((signal) => signal !== undefined));
+	setMaxListeners(0, any);
+	return any;
 }
 
 function closed(what: string): Error {
@@ -124,15 +130,4 @@ function countReceived(emit: EventListener): (bytes: number) => void {
 		total += bytes;
 		emit({ kind: "received", bytes: total });
 	};
-}
-
-/** `org/name`, or `name` for the oldest models. */
-const REPO_PATTERN = /^[\w.-]+(\/[\w.-]+)?$/;
-
-function checkRepo(repo: string): void {
-	if (REPO_PATTERN.test(repo) && !repo.split("/").some((part) => /^\.+$/.test(part))) return;
-	throw new HfStreamDcpError("OPTIONS_INVALID", `${JSON.stringify(repo)} is no model name`, {
-		hint: "give it as organisation/name, as on the model's page",
-		facts: { repo },
-	});
 }
