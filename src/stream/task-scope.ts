@@ -1,3 +1,5 @@
+import { setMaxListeners } from "node:events";
+
 /**
  * Concurrent work that fails as one: the first failure aborts the rest, and nothing outlives the scope. What a task holds
  * (memory, a write buffer) therefore stays valid until the task itself lets go of it.
@@ -21,6 +23,8 @@ export interface TaskScope {
 /** Opens a scope. */
 export function createTaskScope(parent?: AbortSignal): TaskScope {
 	const controller = new AbortController();
+	// Every read in flight listens; Node would take more than ten for a leak.
+	setMaxListeners(0, controller.signal);
 	const running = new Set<Promise<boolean>>();
 	let failure: { readonly error: unknown } | undefined;
 	const fail = (error: unknown): void => {

@@ -154,8 +154,14 @@ describe("the CPU back end equals the definition of a piece", () => {
 			rowGap: fc.nat(2),
 			columnGap: fc.nat(3),
 		});
+		// Mostly on words of 4 bytes, where pairs can move.
+		const aligned = { sourceOffset: 0, targetOffset: 2, stagingStart: 4, targetStart: 0, seed: 1 };
+		const mostlyAligned = fc.oneof(
+			{ weight: 3, arbitrary: fc.constant(aligned) },
+			{ weight: 1, arbitrary: places },
+		);
 		await fc.assert(
-			fc.asyncProperty(shape, places, async ({ rows, columns, rowGap, columnGap }, at) => {
+			fc.asyncProperty(shape, mostlyAligned, async ({ rows, columns, rowGap, columnGap }, at) => {
 				const rowStride = columns + rowGap;
 				const sourceStride = rows + columnGap;
 				const dims = [

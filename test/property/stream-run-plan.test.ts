@@ -12,6 +12,7 @@ import {
 	sourcesOf,
 	stack,
 } from "../../src/core/expr.ts";
+import type { ByteSource } from "../../src/core/ports.ts";
 import type { SourceNote } from "../../src/core/recipe.ts";
 import { createPlan } from "../../src/plan/create-plan.ts";
 import type { Plan } from "../../src/plan/types.ts";
@@ -29,6 +30,9 @@ import {
 } from "../support/stream-fakes.ts";
 
 const backend = createCpuBackend();
+
+/** A run that hangs is a failure; many slow runs are not. */
+const bounded = { timeout: 5_000, interruptAfterTimeLimit: 20_000 };
 
 const E = 3;
 const D = 24;
@@ -138,7 +142,7 @@ describe("runPlan", () => {
 				const { memoryBytes, writeBufferBytes } = plan.limits;
 				expect(summary.peakStagingBytes).toBeLessThanOrEqual(memoryBytes - writeBufferBytes);
 			}),
-			{ numRuns: 25, interruptAfterTimeLimit: 15_000 },
+			{ numRuns: 25, ...bounded },
 		);
 	});
 
@@ -158,7 +162,7 @@ describe("runPlan", () => {
 				await runPlan({ plan, source: memorySource(files), backend, sink });
 				expect(sink.data).toEqual(expectedData(plan, files));
 			}),
-			{ numRuns: 60, interruptAfterTimeLimit: 15_000 },
+			{ numRuns: 60, ...bounded },
 		);
 	});
 
@@ -195,7 +199,7 @@ describe("runPlan", () => {
 				expect(entryEvents.filter((event) => event.resumed).length).toBe(resumed.size);
 				if (resumed.size === plan.entries.length) expect(bytes.reads).toEqual([]);
 			}),
-			{ numRuns: 25, interruptAfterTimeLimit: 15_000 },
+			{ numRuns: 25, ...bounded },
 		);
 	});
 });
@@ -216,7 +220,7 @@ test("where rows are cut, a run that continues fetches the bytes of the missing 
 				summary.fetchedBytes,
 			);
 		}),
-		{ numRuns: 30 },
+		{ numRuns: 30, ...bounded },
 	);
 });
 
@@ -228,14 +232,26 @@ async function expectFailure(
 	error: Error,
 	signal?: AbortSignal,
 ): Promise<ReadonlySet<number>> {
-	const sink = memorySink(plan, faults);
-	const bytes = memorySource(files, faults);
+	let isFlushFault = false;
+	const before = (call: number, what: string): void => {
+		try {
+			faults.before(call, what);
+		} catch (fault) {
+			isFlushFault ||= what === "flush";
+			throw fault;
+		}
+	};
+	const watched: Faults = { calls: 0, inFlight: 0, before };
+	const sink = memorySink(plan, watched);
+	const bytes = memorySource(files, watched);
 	await expect(runPlan({ plan, source: bytes, backend, sink, signal })).rejects.toBe(error);
 	// Nothing is under way that could still touch memory or files, and nothing is started later.
-	expect(faults.inFlight).toBe(0);
-	const calls = faults.calls;
-	await new Promise((resolve) => setTimeout(resolve, 1));
-	expect(faults.calls).toBe(calls);
+	expect(watched.inFlight).toBe(0);
+	const { calls } = watched;
+	for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
+	expect(watched.calls).toBe(calls);
+	expect(sink.violations).toEqual([]);
+	if (!isFlushFault) expect(sink.durable).toEqual(sink.finished);
 	return sink.durable;
 }
 
@@ -291,9 +307,27 @@ describe("runPlan, disturbed", () => {
 
 	test("an abort before the start: no call at all", async () => {
 		const reason = new Error("stop");
-		const faults = noFaults();
+		const before = vi.fn();
+		const faults = { calls: 0, inFlight: 0, before };
 		await expectFailure(plan, files, faults, reason, AbortSignal.abort(reason));
-		expect(faults.calls).toBe(0);
+		expect(before).not.toHaveBeenCalled();
+	});
+
+	test("the first failure aborts reads that would otherwise wait for ever", async () => {
+		const error = new Error("first");
+		let reads = 0;
+		const waiting: ByteSource = {
+			readInto: async (_, __, options) =>
+				await new Promise((_resolve, reject) => {
+					if (reads++ === 0) setImmediate(() => reject(error));
+					const { signal } = options!;
+					signal!.addEventListener("abort", () => reject(signal!.reason as Error));
+				}),
+			async [Symbol.asyncDispose]() {},
+		};
+		const run = runPlan({ plan, source: waiting, backend, sink: memorySink(plan) });
+		await expect(run).rejects.toBe(error);
+		expect(reads).toBeGreaterThan(1);
 	});
 
 	test("a tile larger than the staging memory", async () => {

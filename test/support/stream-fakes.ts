@@ -83,8 +83,8 @@ export interface MemorySink extends EntrySink {
 	readonly finished: Set<number>;
 	/** Finished and flushed. */
 	readonly durable: Set<number>;
-	readonly writes: { readonly entry: number; readonly offset: number; readonly bytes: number }[];
-	flushes: number;
+	/** What the caller did wrong. Kept here as well as thrown: after a first failure nobody hears of a second one. */
+	readonly violations: string[];
 }
 
 /** Takes the entries of `plan`; `resumed` are finished already. */
@@ -99,43 +99,45 @@ export function memorySink(
 	const written = data.map((bytes) => new Uint8Array(bytes.length));
 	const finished = new Set(resumed);
 	const durable = new Set(resumed);
-	const sink: MemorySink = {
+	const violations: string[] = [];
+	const check = (isRight: boolean, message: string): void => {
+		if (isRight) return;
+		violations.push(message);
+		throw new Error(message);
+	};
+	return {
 		data,
 		finished,
 		durable,
-		writes: [],
-		flushes: 0,
+		violations,
 		isFinished: (index) => resumed.has(index),
 		async write(index, offset, bytes) {
 			await guarded(faults, "write", () => {
-				if (finished.has(index)) throw new Error(`entry ${index} is finished`);
+				check(!finished.has(index), `entry ${index} is written after it was finished`);
 				const marks = written[index]!.subarray(offset, offset + bytes.length);
-				if (marks.length !== bytes.length) throw new Error("written past the end");
-				if (marks.some((mark) => mark !== 0)) throw new Error("written twice");
+				check(marks.length === bytes.length, `entry ${index} is written past its end`);
+				check(!marks.includes(1), `entry ${index} is written twice`);
 				marks.fill(1);
 				// As late as a real write would read them: memory given back too early shows.
 				data[index]!.set(bytes, offset);
-				sink.writes.push({ entry: index, offset, bytes: bytes.length });
 			});
 		},
 		async finish(index, crc) {
 			await guarded(faults, "finish", () => {
-				if (finished.has(index)) throw new Error(`entry ${index} is finished twice`);
-				if (written[index]!.includes(0)) throw new Error(`entry ${index} is not complete`);
-				if (crc !== crc32(data[index]!)) throw new Error(`entry ${index} has another CRC`);
+				check(!finished.has(index), `entry ${index} is finished twice`);
+				check(!written[index]!.includes(0), `entry ${index} is finished before it is complete`);
+				check(crc === crc32(data[index]!), `entry ${index} has another CRC`);
 				finished.add(index);
 			});
 		},
 		async flush() {
 			const done = [...finished];
 			await guarded(faults, "flush", () => {
-				sink.flushes++;
 				for (const index of done) durable.add(index);
 			});
 		},
 		async [Symbol.asyncDispose]() {},
 	};
-	return sink;
 }
 
 /** What every entry's data must be: the pieces of its whole box, done one element at a time from whole files. */
