@@ -170,10 +170,10 @@ class DirectoryCheckpointWriter implements CheckpointWriter {
 		const received = this.#received[index];
 		invariant(!this.isFinished(index), `entry ${index} is finished already`);
 		invariant(received === dataBytes, `entry ${index} has ${received} of ${dataBytes} bytes`);
-		const known = this.#whole.get(index);
+		const known = dataBytes === 0 ? 0 : this.#whole.get(index);
 		invariant(known === undefined || known === crc32, `entry ${index} changed in memory`);
 		if (dataBytes === 0) {
-			const suffix = encodeSuffix(dtype, box.size, 0);
+			const suffix = encodeSuffix(dtype, box.size, crc32);
 			await this.#put(entry, 0, [encodePrefix(dtype, box.size), suffix]);
 		} else if (known === undefined) {
 			await this.#put(entry, prefixBytes + dataBytes, [encodeSuffix(dtype, box.size, crc32)]);

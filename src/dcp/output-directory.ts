@@ -1,5 +1,5 @@
 import { mkdir, readdir, stat, statfs, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { HfStreamDcpError } from "../core/errors.ts";
 import type { Entry } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
@@ -31,7 +31,20 @@ export interface DirectoryDemand {
  * @throws {HfStreamDcpError} `OUTPUT_WRITE`
  */
 export async function createDirectory(directory: string): Promise<void> {
-	await writing("create", directory, () => mkdir(directory, { recursive: true }));
+	await writing("create", directory, () => makeDirectories(directory, false));
+}
+
+/** Like `mkdir` with `recursive`, which in Node 20 reports a read-only file system as a missing directory. */
+async function makeDirectories(path: string, hasParent: boolean): Promise<void> {
+	try {
+		await mkdir(path);
+	} catch (error) {
+		const { code } = error as NodeJS.ErrnoException;
+		if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
+		if (code !== "ENOENT" || hasParent) throw error;
+		await makeDirectories(dirname(path), false);
+		await makeDirectories(path, true);
+	}
 }
 
 /**

@@ -1,0 +1,251 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { ProgressEvent } from "../../src/core/events.ts";
+import { at } from "../../src/core/shape.ts";
+import { readCheckpoint } from "../../src/dcp/checkpoint-reader.ts";
+import {
+	type CheckpointWriter,
+	type CheckpointWriterOptions,
+	openCheckpointWriter,
+} from "../../src/dcp/checkpoint-writer.ts";
+import { LOCK_NAME } from "../../src/dcp/directory-lock.ts";
+import { readEntryData } from "../../src/dcp/entry-reader.ts";
+import { JOURNAL_NAME } from "../../src/dcp/journal.ts";
+import { dataOf, layOutCheckpoint, writeEntry } from "../support/dcp-checkpoint.ts";
+
+const checkpoint = layOutCheckpoint([
+	{ fqn: "embed", dtype: "bfloat16", shape: [300, 64], rows: [100, 100, 100] },
+	{ fqn: "scale", dtype: "float32", shape: [], rows: [0] },
+	{ fqn: "empty", dtype: "float16", shape: [0, 4], rows: [0] },
+	{ fqn: "mask", dtype: "bool", shape: [7], rows: [3, 3, 1] },
+]);
+const { entries, files, index } = checkpoint;
+
+let root: string;
+let directory: string;
+beforeEach(async () => {
+	root = await mkdtemp(join(tmpdir(), "dcp-writer-"));
+	directory = join(root, "step-0");
+});
+afterEach(() => rm(root, { recursive: true }));
+
+function open(options: Partial<CheckpointWriterOptions> = {}): Promise<CheckpointWriter> {
+	return openCheckpointWriter({
+		directory,
+		planId: "plan",
+		entries,
+		files,
+		overwrite: false,
+		...options,
+	});
+}
+
+async function writeAll(options: Partial<CheckpointWriterOptions> = {}): Promise<void> {
+	await using writer = await open(options);
+	for (const entry of entries.keys()) {
+		if (!writer.isFinished(entry)) await writeEntry(writer, entries, entry);
+	}
+	await writer.commit(index);
+}
+
+async function writeSome(count: number): Promise<void> {
+	await using writer = await open();
+	for (let entry = 0; entry < count; entry++) await writeEntry(writer, entries, entry);
+}
+
+async function contents(): Promise<Record<string, string>> {
+	const names = (await readdir(directory)).toSorted();
+	const texts = names.map(async (name) => {
+		return [name, (await readFile(join(directory, name))).toString("hex")] as const;
+	});
+	return Object.fromEntries(await Promise.all(texts));
+}
+
+describe("a finished checkpoint", () => {
+	test("holds .metadata and data files alone, and reads back", async () => {
+		await writeAll();
+		const names = (await readdir(directory)).toSorted();
+		expect(names).toEqual([".metadata", ...files.map(({ name }) => name).toSorted()]);
+		const read = await readCheckpoint(directory);
+		expect(read.tensors).toEqual(index.tensors);
+		expect(read.problems).toEqual([]);
+		for (const entry of entries) {
+			const { data } = await readEntryData(directory, entry, { verify: true });
+			expect(Buffer.from(data).equals(dataOf(entry)), entry.fqn).toBe(true);
+		}
+	});
+
+	test("does not depend on order, piece sizes, open files or flushes", async () => {
+		await writeAll();
+		const expected = await contents();
+		await rm(directory, { recursive: true });
+		await using writer = await open({ maxOpenFiles: 1 });
+		const work = [...entries.keys()].toReversed().map(async (entry) => {
+			await writeEntry(writer, entries, entry, 1000 + entry);
+			await writer.flush();
+		});
+		await Promise.all(work);
+		await writer.commit(index);
+		expect(await contents()).toEqual(expected);
+	});
+
+	test("is not touched without overwrite", async () => {
+		await writeAll();
+		const before = await contents();
+		await expect(open()).rejects.toMatchObject({
+			code: "OUTPUT_EXISTS",
+			hint: expect.stringContaining("--overwrite") as string,
+		});
+		expect(await contents()).toEqual(before);
+	});
+
+	test("written per rank, without .metadata, counts as finished too", async () => {
+		await mkdir(directory);
+		await writeFile(join(directory, "__3.metadata"), "");
+		await expect(open()).rejects.toMatchObject({ code: "OUTPUT_EXISTS" });
+	});
+
+	test("with overwrite is replaced, its surplus data files removed, other files kept", async () => {
+		await writeAll();
+		await writeFile(join(directory, "__7_0.distcp"), "stale");
+		await writeFile(join(directory, "notes.txt"), "mine");
+		await writeAll({ overwrite: true });
+		const names = (await readdir(directory)).toSorted();
+		expect(names).toEqual([".metadata", ...files.map(({ name }) => name).toSorted(), "notes.txt"]);
+		expect((await readCheckpoint(directory)).problems).toEqual([]);
+	});
+
+	test("with overwrite stops being a checkpoint at once", async () => {
+		await writeAll();
+		await using writer = await open({ overwrite: true });
+		expect(writer.resumedEntries).toBe(0);
+		await expect(readCheckpoint(directory)).rejects.toMatchObject({
+			code: "SOURCE_UNREADABLE",
+			message: expect.stringContaining("unfinished") as string,
+		});
+	});
+});
+
+describe("an unfinished checkpoint", () => {
+	test("is continued by the same plan", async () => {
+		await writeSome(3);
+		await using writer = await open();
+		expect(writer.resumedEntries).toBe(3);
+		expect([...entries.keys()].filter((entry) => writer.isFinished(entry))).toEqual([0, 1, 2]);
+		for (let entry = 3; entry < entries.length; entry++) await writeEntry(writer, entries, entry);
+		await writer.commit(index);
+		const resumed = await contents();
+		await rm(directory, { recursive: true });
+		await writeAll();
+		expect(resumed).toEqual(await contents());
+	});
+
+	test("is continued with overwrite too", async () => {
+		await writeSome(2);
+		await using writer = await open({ overwrite: true });
+		expect(writer.resumedEntries).toBe(2);
+	});
+
+	test("of another plan is refused, and begun anew with overwrite", async () => {
+		await writeSome(2);
+		const before = await contents();
+		await expect(open({ planId: "other" })).rejects.toMatchObject({
+			code: "PLAN_CHANGED",
+			hint: expect.stringContaining("--overwrite") as string,
+		});
+		expect(await contents()).toEqual(before);
+		await using writer = await open({ planId: "other", overwrite: true });
+		expect(writer.resumedEntries).toBe(0);
+	});
+
+	test("forgets the entries of a file that was deleted or cut", async () => {
+		await writeSome(3);
+		await rm(join(directory, entries[1]?.file ?? ""));
+		await writeFile(join(directory, entries[2]?.file ?? ""), "cut");
+		{
+			await using writer = await open();
+			expect([...entries.keys()].filter((entry) => writer.isFinished(entry))).toEqual([0]);
+		}
+		// The deletion is remembered although the file may be back by now.
+		await using again = await open();
+		expect(again.resumedEntries).toBe(1);
+	});
+
+	test("with an unreadable journal is refused", async () => {
+		await writeSome(1);
+		await writeFile(join(directory, JOURNAL_NAME), "nonsense");
+		await expect(open()).rejects.toMatchObject({ code: "OUTPUT_EXISTS" });
+	});
+
+	test("is not a checkpoint for a reader", async () => {
+		await writeSome(entries.length);
+		await expect(readCheckpoint(directory)).rejects.toMatchObject({ code: "SOURCE_UNREADABLE" });
+	});
+});
+
+describe("a directory", () => {
+	test("with foreign data files is refused, with other files is used", async () => {
+		await mkdir(directory);
+		await writeFile(join(directory, "README.md"), "hello");
+		await writeAll();
+		await rm(join(directory, ".metadata"));
+		await expect(open()).rejects.toMatchObject({ code: "OUTPUT_EXISTS" });
+		expect(await readFile(join(directory, "README.md"), "utf8")).toBe("hello");
+	});
+
+	test("is written by one process at a time", async () => {
+		await using first = await open();
+		await expect(open()).rejects.toMatchObject({
+			code: "OUTPUT_EXISTS",
+			retryable: true,
+			message: expect.stringContaining(String(process.pid)) as string,
+		});
+		expect(first.resumedEntries).toBe(0);
+	});
+
+	test("is free again after a writer was disposed of", async () => {
+		await (await open())[Symbol.asyncDispose]();
+		await (await open())[Symbol.asyncDispose]();
+		expect(await readdir(directory)).toEqual([JOURNAL_NAME]);
+	});
+
+	test("is taken over from a process without a sign of life for half a minute", async () => {
+		await mkdir(directory);
+		await writeFile(join(directory, LOCK_NAME), '{"pid":1,"machine":"elsewhere "}');
+		await expect(open()).rejects.toMatchObject({ code: "OUTPUT_EXISTS" });
+		const old = new Date(Date.now() - 31_000);
+		await utimes(join(directory, LOCK_NAME), old, old);
+		const events: ProgressEvent[] = [];
+		await using writer = await open({ onEvent: (event) => events.push(event) });
+		expect(writer.resumedEntries).toBe(0);
+		expect(events).toMatchObject([{ kind: "warning" }]);
+	});
+});
+
+describe("a bug of the caller is caught", () => {
+	test.each<[string, (writer: CheckpointWriter) => Promise<unknown>]>([
+		["a commit before all is finished", (writer) => writer.commit(index)],
+		["an entry finished without its data", (writer) => writer.finish(0, 0)],
+		["a checksum of no data", (writer) => writer.finish(4, 1)],
+		["data past the end", (writer) => writer.write(0, 0, new Uint8Array(1e6))],
+		[
+			"data that changed between write and finish",
+			async (writer) => {
+				await writer.write(5, 0, dataOf(at(entries, 5)));
+				await writer.finish(5, 0xdead_beef);
+			},
+		],
+	])("%s", async (_, act) => {
+		await using writer = await open();
+		await expect(act(writer)).rejects.toThrow("internal error");
+	});
+});
+
+test("a file has its final size from the first write on", async () => {
+	await using writer = await open();
+	await writeEntry(writer, entries, 0);
+	const { name, bytes } = files[0] ?? { name: "", bytes: 0 };
+	expect((await stat(join(directory, name))).size).toBe(bytes);
+});
