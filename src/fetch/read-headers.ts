@@ -1,10 +1,10 @@
 import type { ByteSource } from "../core/ports.ts";
 import type { SourceFile, SourceTensor } from "../core/source.ts";
+import type { HeaderContext } from "./header-error.ts";
 import { mapConcurrently } from "./map-concurrently.ts";
 import type { RepoFile } from "./repo-files.ts";
 import {
 	HEADER_LENGTH_BYTES,
-	type HeaderContext,
 	parseHeaderLength,
 	parseSafetensorsHeader,
 } from "./safetensors-header.ts";

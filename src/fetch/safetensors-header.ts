@@ -1,7 +1,9 @@
-import { dtypeFromSafetensors, DTYPES } from "../core/dtype.ts";
+import { dtypeFromSafetensors } from "../core/dtype.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
 import type { Shape } from "../core/shape.ts";
 import type { SourceTensor } from "../core/source.ts";
+import { checkCoverage, isStoredDtype, type StoredTensor } from "./header-coverage.ts";
+import { type HeaderContext, invalidHeader, invalidMember, memberName } from "./header-error.ts";
 import {
 	createJsonReader,
 	finishJson,
@@ -15,14 +17,6 @@ import {
 	readString,
 	skipValue,
 } from "./strict-json.ts";
-
-/** The file a header belongs to. */
-export interface HeaderContext {
-	/** Path of the file, for messages and for the tensors. */
-	readonly file: string;
-	/** Size of the whole file. */
-	readonly fileBytes: number;
-}
 
 /** What the header of a safetensors file says. */
 export interface SafetensorsHeader {
@@ -43,28 +37,6 @@ export const MAX_HEADER_JSON_BYTES = 100_000_000;
 /** Most dimensions: what PyTorch's dimension sets hold. safetensors has no limit. Fatal beyond. */
 const MAX_DIMENSIONS = 64;
 
-/** Bits per element of the dtypes that safetensors 0.8 has and {@link DTYPES} has not. */
-const SUB_BYTE_BITS: ReadonlyMap<string, number> = new Map([
-	["F4", 4],
-	["F6_E2M3", 6],
-	["F6_E3M2", 6],
-]);
-
-/** Bits per element by name in the header: every dtype of safetensors 0.8. */
-const DTYPE_BITS: ReadonlyMap<string, number> = new Map([
-	...Object.values(DTYPES).map((info) => [info.safetensors, info.itemBytes * 8] as const),
-	...SUB_BYTE_BITS,
-]);
-
-/** A tensor as the header has it; offsets count from the start of the data. */
-interface StoredTensor {
-	readonly name: string;
-	readonly dtype: string;
-	readonly shape: Shape;
-	readonly begin: number;
-	readonly end: number;
-}
-
 /**
  * The length of the JSON, from the first 8 bytes of a file; checked against the size of the file, so that a caller can
  * allocate it.
@@ -73,19 +45,19 @@ interface StoredTensor {
  */
 export function parseHeaderLength(prefix: Uint8Array, context: HeaderContext): number {
 	if (context.fileBytes < HEADER_LENGTH_BYTES || prefix.length < HEADER_LENGTH_BYTES) {
-		throw invalid(context, `it has ${context.fileBytes} bytes, too few for a header`);
+		throw invalidHeader(context, `it has ${context.fileBytes} bytes, too few for a header`);
 	}
 	const view = new DataView(prefix.buffer, prefix.byteOffset, HEADER_LENGTH_BYTES);
 	const length = view.getBigUint64(0, true);
 	if (length > BigInt(MAX_HEADER_JSON_BYTES)) {
-		throw invalid(
+		throw invalidHeader(
 			context,
 			`its header claims ${length} bytes, more than the ${MAX_HEADER_JSON_BYTES} that the format allows`,
 			hintFromPrefix(prefix),
 		);
 	}
 	if (HEADER_LENGTH_BYTES + Number(length) > context.fileBytes) {
-		throw invalid(
+		throw invalidHeader(
 			context,
 			`its header claims ${length} bytes, but the file has only ${context.fileBytes}`,
 			"The file is cut off or is no safetensors file; get it again.",
@@ -158,9 +130,10 @@ function parseJson(
 		finishJson(reader);
 	} catch (error) {
 		if (!(error instanceof JsonError)) throw error;
-		const where = current === undefined ? "" : `${nameOf(current)}: `;
-		const place = `byte ${HEADER_LENGTH_BYTES + error.position}`;
-		throw invalid(context, `${where}${error.message} (${place})`, undefined, current);
+		const problem = `${error.message} (byte ${HEADER_LENGTH_BYTES + error.position})`;
+		throw current === undefined
+			? invalidHeader(context, problem)
+			: invalidMember(context, current, problem);
 	}
 	return { metadata, tensors };
 }
@@ -192,7 +165,7 @@ function readTensor(reader: JsonReader, name: string): StoredTensor {
 
 function readDtype(reader: JsonReader): string {
 	const dtype = readString(reader);
-	if (!DTYPE_BITS.has(dtype)) {
+	if (!isStoredDtype(dtype)) {
 		throw new JsonError(`safetensors has no dtype ${quote(dtype)}`, reader.position);
 	}
 	return dtype;
@@ -209,51 +182,6 @@ function readNaturals(reader: JsonReader, limit: number): number[] {
 	return numbers;
 }
 
-/** Checks that `tensors`, sorted by offset, lie end to end, and that each has the bytes its dtype and shape need. */
-function checkCoverage(
-	tensors: readonly StoredTensor[],
-	dataBytes: number,
-	context: HeaderContext,
-): void {
-	let previousEnd = 0;
-	for (const tensor of tensors) {
-		const { name, begin, end } = tensor;
-		if (begin !== previousEnd || end < begin) {
-			const problem = `it lies at ${begin}:${end} of the data, but must begin at ${previousEnd}`;
-			throw invalid(context, `${nameOf(name)}: ${problem}`, undefined, name);
-		}
-		const bytes = bytesOf(tensor, context);
-		if (bytes !== end - begin) {
-			const problem = `its dtype and shape need ${bytes} bytes, but it has ${end - begin}`;
-			throw invalid(context, `${nameOf(name)}: ${problem}`, undefined, name);
-		}
-		previousEnd = end;
-	}
-	if (previousEnd !== dataBytes) {
-		throw invalid(
-			context,
-			`its tensors have ${previousEnd} bytes, but the data behind the header has ${dataBytes}`,
-			"The file is cut off, or has bytes that belong to no tensor; get it again.",
-		);
-	}
-}
-
-function bytesOf(tensor: StoredTensor, context: HeaderContext): number {
-	let bits = 1;
-	for (const factor of [...tensor.shape, DTYPE_BITS.get(tensor.dtype) ?? Number.NaN]) {
-		bits *= factor;
-		if (!Number.isSafeInteger(bits)) {
-			const problem = "the size of its shape is too large to count";
-			throw invalid(context, `${nameOf(tensor.name)}: ${problem}`, undefined, tensor.name);
-		}
-	}
-	if (bits % 8 !== 0) {
-		const problem = "it does not end at a whole byte";
-		throw invalid(context, `${nameOf(tensor.name)}: ${problem}`, undefined, tensor.name);
-	}
-	return bits / 8;
-}
-
 function toSourceTensor(
 	tensor: StoredTensor,
 	headerBytes: number,
@@ -264,7 +192,7 @@ function toSourceTensor(
 	if (dtype === undefined) {
 		throw new HfStreamDcpError(
 			"DTYPE_UNSUPPORTED",
-			`${file}: ${nameOf(name)} has dtype ${tensor.dtype}, whose elements are smaller than a byte`,
+			`${file}: ${memberName(name)} has dtype ${tensor.dtype}, whose elements are smaller than a byte`,
 			{
 				hint: "Use a version of the model that is not quantised to it.",
 				facts: { file, tensor: name, dtype: tensor.dtype },
@@ -279,21 +207,4 @@ function toSourceTensor(
 		begin: headerBytes + tensor.begin,
 		end: headerBytes + tensor.end,
 	};
-}
-
-function nameOf(name: string): string {
-	return name === "__metadata__" ? "__metadata__" : `tensor ${quote(name)}`;
-}
-
-function invalid(
-	{ file }: HeaderContext,
-	problem: string,
-	hint = "The file is damaged or was written by a faulty program; get it again or save the model again.",
-	tensor?: string,
-): HfStreamDcpError {
-	return new HfStreamDcpError(
-		"HEADER_INVALID",
-		`${file} is not a valid safetensors file: ${problem}`,
-		{ hint, facts: tensor === undefined ? { file } : { file, tensor } },
-	);
 }
