@@ -24,8 +24,9 @@ function two(value: number): string {
 	return String(value).padStart(2, "0");
 }
 
-/** `48 s`, `2:35`, `1:02:35`; whole seconds. */
+/** `0.4 s`, `48 s`, `2:35`, `1:02:35`. */
 export function formatDuration(seconds: number): string {
+	if (seconds > 0 && seconds < 9.95) return `${seconds.toFixed(1)} s`;
 	const whole = Math.max(0, Math.round(seconds));
 	if (whole < 60) return `${whole} s`;
 	const minutes = Math.floor(whole / 60);

@@ -1,6 +1,6 @@
 import type { ProgressEvent } from "../index.ts";
 import { formatBytes, formatCount, formatDuration, plural } from "./format.ts";
-import type { CliIo } from "./io.ts";
+import type { CliIo, TextSink } from "./io.ts";
 
 /** How progress is written: `text` for people, `json` for one object per line. */
 export type LogFormat = "text" | "json";
@@ -131,6 +131,11 @@ function toJson(state: State, rate: number, seconds: number): object {
 	};
 }
 
+/** Terminals that do not know their width say 0. */
+function widthOf({ columns = 0 }: TextSink): number {
+	return columns > 0 ? columns : 80;
+}
+
 /** One line that fits the terminal: a wrapped line cannot be rewritten. */
 function fit(text: string, columns: number): string {
 	return text.length < columns ? text : `${text.slice(0, Math.max(0, columns - 2))}…`;
@@ -164,7 +169,7 @@ export function createProgress(io: CliIo, options: ProgressOptions): Progress {
 		if (options.format === "json") {
 			stderr.write(`${JSON.stringify(toJson(state, rate, (nowMs - startMs) / 1000))}\n`);
 		} else if (isLive) {
-			stderr.write(`\r\u001B[2K${fit(describe(state, rate, false), stderr.columns ?? 80)}`);
+			stderr.write(`\r\u001B[2K${fit(describe(state, rate, false), widthOf(stderr))}`);
 			isLineShown = true;
 		} else {
 			stderr.write(`${describe(state, rate, true)}\n`);

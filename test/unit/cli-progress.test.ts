@@ -73,9 +73,18 @@ describe("on a terminal", () => {
 		const { io, progress, emit } = start({ isTTY: true, columns: 80 });
 		emit(PLANNED, STREAM, { kind: "received", bytes: 1e9 });
 		io.advance(200);
-		expect(io.takeErr()).toBe("\r\u001B[2K1.00 GB of 10.0 GB · 5.00 GB/s · ETA 2 s · 0/4 entries");
+		expect(io.takeErr()).toBe(
+			"\r\u001B[2K1.00 GB of 10.0 GB · 5.00 GB/s · ETA 1.8 s · 0/4 entries",
+		);
 		progress.stop();
 		expect(io.takeErr()).toBe("\r\u001B[2K");
+	});
+
+	test("is 80 wide where the width is unknown", () => {
+		const { io, emit } = start({ isTTY: true, columns: 0 });
+		emit(PLANNED, STREAM);
+		io.advance(200);
+		expect(io.takeErr()).toContain("0/4 entries");
 	});
 
 	test("never wraps", () => {

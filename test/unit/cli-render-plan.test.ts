@@ -144,7 +144,7 @@ test("the summary says what was resumed and how to load the result", () => {
 		checkpoint  /ckpt
 		mesh        fsdp 2 (2 ranks)
 		target      torchtitan@2026-06, family llama3
-		fetched     500 kB in 1 request, 2 s (250 kB/s)
+		fetched     500 kB in 1 request, 2.0 s (250 kB/s)
 		written     500 kB: 2 files, 2 entries; .metadata 1.23 kB
 		dropped     4 tensors: vision tensors are not part of the text model (vision_model.a, …)
 		dropped     1 tensor: computed by the model (inv_freq)
