@@ -76,6 +76,7 @@ export function asItems(value: PickleValue | undefined, what: string): readonly 
 	throw corrupt(`${what} is no list`);
 }
 
+/** `value` as a string. */
 export function asString(value: PickleValue | undefined, what: string): string {
 	if (typeof value === "string") return value;
 	throw corrupt(`${what} is no string`);
@@ -97,6 +98,7 @@ export function asObject(
 	throw corrupt(`${what} is no ${callables.join(" or ")}`);
 }
 
+/** Whether `value` is an object made by one of `callables`. */
 export function isObjectOf(
 	value: PickleValue | undefined,
 	...callables: readonly string[]
