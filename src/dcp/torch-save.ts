@@ -40,7 +40,22 @@ interface Layout {
 	readonly records: readonly ZipRecord[];
 }
 
+/** A checkpoint has many entries of few shapes. */
+const layouts = new Map<string, Layout>();
+const MAX_LAYOUTS = 1024;
+
 function layOut(dtype: Dtype, shape: Shape): Layout {
+	const key = `${dtype} ${shape.join()}`;
+	let layout = layouts.get(key);
+	if (layout === undefined) {
+		if (layouts.size >= MAX_LAYOUTS) layouts.clear();
+		layout = computeLayout(dtype, shape);
+		layouts.set(key, layout);
+	}
+	return layout;
+}
+
+function computeLayout(dtype: Dtype, shape: Shape): Layout {
 	const pickle = encodeTensorPickle(dtype, shape);
 	const records = layOutZip([
 		{ name: "archive/data.pkl", size: pickle.length },
