@@ -61,7 +61,7 @@ async function readConfig(files: RepoFiles): Promise<unknown> {
 	if ((await files.find(CONFIG_FILE)) === undefined) return undefined;
 	const bytes = await files.read(CONFIG_FILE, MAX_CONFIG_BYTES);
 	try {
-		return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as unknown;
+		return parsePythonJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
 	} catch (error) {
 		const cause = error instanceof Error ? error.message : String(error);
 		throw sourceError(
@@ -70,4 +70,16 @@ async function readConfig(files: RepoFiles): Promise<unknown> {
 			{ file: CONFIG_FILE },
 		);
 	}
+}
+
+/**
+ * JSON as Python's `json` writes it: with bare `Infinity` and `NaN`, which some configurations have (`time_step_limit` of
+ * Mamba 2). No number that this program uses may be one; NaN, which JSON.parse can make of no text, becomes null.
+ */
+function parsePythonJson(text: string): unknown {
+	const strict = text.replaceAll(/"(?:[^"\\]|\\.)*"|-?Infinity|NaN/g, (token) => {
+		if (token.startsWith('"')) return token;
+		return token.replace("Infinity", "1e999").replace("NaN", "null");
+	});
+	return JSON.parse(strict) as unknown;
 }

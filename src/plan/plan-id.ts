@@ -10,7 +10,10 @@ export function* identityLines(plan: Plan): Generator<string> {
 	const { version, format, worldSize, family, target, source } = plan;
 	yield JSON.stringify({ version, format, worldSize, family, target });
 	yield JSON.stringify([source.repo, source.commit]);
-	for (const file of source.files) yield JSON.stringify(file);
+	// Not the hash: a cache without a listing does not know it, and the commit says as much.
+	for (const { path, bytes, headerBytes } of source.files) {
+		yield JSON.stringify([path, bytes, headerBytes]);
+	}
 	for (const tensor of source.tensors) yield JSON.stringify(tensor);
 	for (const { fqn, dtype, shape, expr } of plan.tensors) {
 		yield JSON.stringify([fqn, dtype, shape, expr]);

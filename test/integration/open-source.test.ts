@@ -112,6 +112,18 @@ describe("a repository on the Hub", () => {
 		]);
 	});
 
+	test("may have a config.json with the numbers that only Python writes", async () => {
+		const text = '{"limit": [0.0, Infinity, -Infinity], "x": NaN, "name": "NaN \\" Infinity"}';
+		const files = new Map(shardedModel()).set("config.json", Buffer.from(text));
+		await using hub = await serve(files);
+		await using opened = await hub.open();
+		expect(opened.source.config).toEqual({
+			limit: [0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
+			x: null,
+			name: 'NaN " Infinity',
+		});
+	});
+
 	test("costs two exact requests per file, and counts their bytes", async () => {
 		const files = shardedModel();
 		await using hub = await serve(files);
