@@ -38,10 +38,15 @@ function requestTarget(url: string): string {
 	return target.startsWith("/") ? target : `/${target}`;
 }
 
+/** What `Headers` takes as a value: bytes. A file name in raw UTF-8 is not, and is nothing that we read. */
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+
 function toHeaders(raw: Readonly<Record<string, string | string[] | undefined>>): Headers {
 	const headers = new Headers();
 	for (const [name, value] of Object.entries(raw)) {
-		for (const one of Array.isArray(value) ? value : [value ?? ""]) headers.append(name, one);
+		for (const one of [value ?? ""].flat()) {
+			if (HEADER_VALUE.test(one)) headers.append(name, one);
+		}
 	}
 	return headers;
 }

@@ -24,9 +24,12 @@ const SERVER_ERRORS_BEFORE_RENEWAL = 2;
  * Whether a refusal says that the URL is signed for another range. Since 2026 the CDN binds a URL to the `Range` that was sent to
  * `/resolve`: a policy with `ByteRange.ExpectedHeader`, answered `403 Auth failed: invalid range`.
  */
-function isBoundElsewhere(error: HfStreamDcpError): boolean {
-	return error.facts["status"] === 403 && /range/i.test(String(error.facts["text"]));
+function saysRange(error: HfStreamDcpError): boolean {
+	return /range/i.test(String(error.facts["text"]));
 }
+
+/** Refusals of URLs that never served, after which they are taken for bound even when the answer does not say so. */
+const FRESH_REFUSALS_BEFORE_BINDING = 2;
 
 /**
  * The locator of one file. It asks without a range, which gives a URL good for every range. When a URL that has never served is
@@ -44,6 +47,7 @@ export function createFileLocator(
 	let currentLocation: Location | undefined;
 	let isRangeBound = false;
 	let serverErrors = 0;
+	let refusedFresh = 0;
 	let knownEtag: string | undefined;
 
 	const check = (location: Location): Location => {
@@ -77,13 +81,17 @@ export function createFileLocator(
 		},
 		succeeded: (location) => {
 			served.add(location);
+			refusedFresh = 0;
 			serverErrors = 0;
 		},
 		failed: (location, error) => {
 			// Another reader may have renewed it meanwhile.
 			if (location !== currentLocation || !isHfStreamDcpError(error)) return;
-			if (isBoundElsewhere(error) && !served.has(location)) isRangeBound = true;
 			const status = Number(error.facts["status"] ?? 0);
+			if (status === 403 && !served.has(location)) {
+				refusedFresh++;
+				if (saysRange(error) || refusedFresh >= FRESH_REFUSALS_BEFORE_BINDING) isRangeBound = true;
+			}
 			if (status >= 500) serverErrors++;
 			const isSuspect =
 				isHfStreamDcpError(error, "RANGE_IGNORED", "RANGE_MISMATCH") ||

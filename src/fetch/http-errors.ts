@@ -109,6 +109,17 @@ export function hubError(head: ResponseHead, body: string, subject: Subject): Hf
 	}
 	if (missing !== undefined) return notFound(missing, head, subject);
 	if (head.status === 401) return notFound("repo", head, subject);
+	if (head.status === 403) {
+		const reason = message === "" ? "" : `: ${message}`;
+		return new HfStreamDcpError(
+			"HUB_UNAUTHORIZED",
+			`the Hub refuses ${describe(subject)}${reason}`,
+			{
+				hint: subject.hasToken ? "check what the token may read" : TOKEN_HINT,
+				facts: facts(head, subject),
+			},
+		);
+	}
 	if (head.status === 404) {
 		return notFound(subject.file === undefined ? "repo" : "file", head, subject);
 	}

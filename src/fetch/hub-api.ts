@@ -78,16 +78,19 @@ export async function readSmallFile(
 	const { repo, commit, path } = file;
 	const subject: Subject = { repo, revision: commit, file: path, hasToken: client.hasToken };
 	const url = resolveUrl(client.endpoint, repo, commit, path);
-	const { head, body } = await collect(client, { url, limitBytes, subject, commit }, signal);
+	return (await collect(client, { url, limitBytes, subject, commit }, signal)).body;
+}
+
+/** The content of a body. Compression is not asked for, but proxies on the way compress all the same. */
+function decode(head: ResponseHead, body: Buffer, limitBytes: number, what: string): Buffer {
 	const encoding = head.headers.get("content-encoding") ?? "identity";
-	if (encoding === "identity") return body;
-	// Not asked for, but small files pass through proxies that compress all the same.
 	try {
+		if (encoding === "identity") return body;
 		if (encoding === "gzip") return gunzipSync(body, { maxOutputLength: limitBytes });
 	} catch (error) {
-		throw unreadable(`${path} of ${repo} came as gzip and cannot be unpacked`, error);
+		throw unreadable(`${what} came as gzip and cannot be unpacked`, error);
 	}
-	throw unreadable(`${path} of ${repo} came with content-encoding ${encoding}`);
+	throw unreadable(`${what} came with content-encoding ${encoding}`);
 }
 
 function unreadable(message: string, cause?: unknown): HfStreamDcpError {
@@ -128,7 +131,9 @@ function collect(
 				});
 			}
 			const target = redirectTarget(head);
-			if (target === undefined) return { head, body: Buffer.concat(pieces) };
+			if (target === undefined) {
+				return { head, body: decode(head, Buffer.concat(pieces), limitBytes, what) };
+			}
 			url = target;
 		}
 		throw new HfStreamDcpError("HTTP_STATUS", `${what} is redirected too often`, {
@@ -173,7 +178,8 @@ function apiFetch(client: HubClient, subject: Subject, signal: AbortSignal): typ
 		const url = HUB_HOSTS.has(host) ? `${client.endpoint}${pathname}${search}` : asked;
 		const wanted = { url, limitBytes: API_ANSWER_BYTES, subject };
 		const { head, body } = await collect(client, wanted, signal);
-		return new Response(body, { status: 200, headers: head.headers });
+		const link = head.headers.get("link");
+		return new Response(body, { status: 200, headers: link === null ? {} : { link } });
 	};
 }
 

@@ -11,6 +11,7 @@ import {
 	ignoreRange,
 	inTurn,
 	longChunked,
+	rawHeader,
 	resetAtOnce,
 	shift,
 	shortChunked,
@@ -81,6 +82,7 @@ describe("a fault that passes leaves no trace in the bytes", () => {
 		["a burst of 5xx", [status(500), status(502), status(503), status(504), status(500)]],
 		["a 408", [status(408)]],
 		["a 403 in the middle", [status(403, {}, "Auth failed: expired")]],
+		["a header that is no Latin-1, and a 100 before", [rawHeader]],
 		["a silence before the head", [() => {}], { stallMs: 300 }],
 		["a silence in the middle", [stallAfter(100_000)], { stallMs: 300 }],
 		["a trickle", [trickle], slow],
@@ -92,7 +94,7 @@ describe("a fault that passes leaves no trace in the bytes", () => {
 			session: { timeouts: { ...QUICK, ...timeouts } },
 		});
 		expect(await readAll(stage)).toBe(true);
-		expect(retries(stage)).toBe(faults.length);
+		expect(retries(stage)).toBe(faults.filter((fault) => fault !== rawHeader).length);
 		const { bytes } = stage.events.findLast((event) => event.kind === "received")!;
 		// Nothing twice, except what came before one byte too many showed that the answer was wrong.
 		expect(bytes).toBe((END - START) * (faults.includes(longChunked) ? 2 : 1));
@@ -159,6 +161,18 @@ describe("a fault that stays is a typed error", () => {
 		await using stage = await setStage({ intercept: always(trickle), session: { timeouts } });
 		const error = await failure(stage.read(), "NETWORK_FAILED");
 		expect(error.message).toMatch(/sent only \d+ bytes in 0\.1 s/);
+	});
+
+	test("a refusal is answered by new URLs, at last by one for just this range", async () => {
+		await using stage = await setStage({ intercept: always(status(403)) });
+		await failure(stage.read(0, 10), "HTTP_STATUS");
+		const hub = stage.hub.requests.filter(({ origin }) => origin === "hub");
+		expect(hub.map(({ method, range }) => [method, range])).toEqual([
+			["HEAD", undefined],
+			["HEAD", undefined],
+			["GET", "bytes=0-9"],
+			["GET", "bytes=0-9"],
+		]);
 	});
 
 	test("a whole answer is cut at once, not received", async () => {

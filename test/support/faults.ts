@@ -124,6 +124,15 @@ export const trickle: Fault = ({ response }, { body, headers }) => {
 	response.once("close", () => clearInterval(timer));
 };
 
+/** Correct, but with an interim answer before and a file name in UTF-8 among the headers. */
+export const rawHeader: Fault = ({ request }, { body, headers }) => {
+	const fields = { ...headers, "Content-Disposition": 'inline; filename="模型.safetensors"' };
+	const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}`);
+	const head = ["HTTP/1.1 102 Processing", "", "HTTP/1.1 206 Partial Content", ...lines, "", ""];
+	request.socket.write(head.join("\r\n"));
+	request.socket.end(body);
+};
+
 /** An answer without content. */
 export function status(
 	code: number,

@@ -119,7 +119,7 @@ describe("the Hub's answers as errors", () => {
 			"HUB_UNAUTHORIZED",
 			undefined,
 		],
-		[403, {}, "no", withFile, "HTTP_STATUS", undefined],
+		[403, {}, "no", withFile, "HUB_UNAUTHORIZED", undefined],
 		[429, { ratelimit: '"api";r=0;t=1' }, "<html>", withFile, "HUB_RATE_LIMITED", undefined],
 		[500, {}, "", withFile, "HTTP_STATUS", undefined],
 	])("%d %o %s", (status, headers, body, subject, code, what) => {
