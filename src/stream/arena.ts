@@ -28,7 +28,7 @@ export interface Arena {
 	reserve(bytes: number, signal: AbortSignal): Promise<Lease>;
 }
 
-/** Larger arenas consist of several blocks of this size. Well below the 4 GiB that a Node 20 buffer can have. */
+/** Larger arenas consist of several blocks of this size: kernels index with 32-bit integers, and a Node 20 buffer ends at 4 GiB. */
 const SLAB_BYTES = 2 ** 30;
 
 interface Waiter {

@@ -96,8 +96,8 @@ const settings = fc.record({
 	parts: fc.tuple(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 3 })),
 	perFile: fc.integer({ min: 1, max: 12 }),
 	maxTileBytes: fc.constantFrom(2048, 4096, 100_000),
-	requestBytes: fc.constantFrom(100, 701, 100_000),
-	writeBufferBytes: fc.constantFrom(64, 512, 100_000),
+	requestBytes: fc.constantFrom(500, 1201, 100_000),
+	writeBufferBytes: fc.constantFrom(128, 1024, 100_000),
 	dtype: fc.constantFrom("keep" as const, "float32" as const, "float16" as const),
 });
 
@@ -142,7 +142,7 @@ describe("runPlan", () => {
 				const { memoryBytes, writeBufferBytes } = plan.limits;
 				expect(summary.peakStagingBytes).toBeLessThanOrEqual(memoryBytes - writeBufferBytes);
 			}),
-			{ numRuns: 25, ...bounded },
+			{ numRuns: 16, ...bounded },
 		);
 	});
 
@@ -199,7 +199,7 @@ describe("runPlan", () => {
 				expect(entryEvents.filter((event) => event.resumed).length).toBe(resumed.size);
 				if (resumed.size === plan.entries.length) expect(bytes.reads).toEqual([]);
 			}),
-			{ numRuns: 25, ...bounded },
+			{ numRuns: 16, ...bounded },
 		);
 	});
 });

@@ -12,6 +12,8 @@ export function createCpuBackend(): ReshardBackend {
 	return {
 		name: "cpu",
 		async run(ops, staging, target) {
+			checkIndexable(staging);
+			checkIndexable(target);
 			for (const { piece, stagingOffset } of ops) {
 				if (piece.kind === "fill") fill(piece, target);
 				else if (piece.sourceDtype === piece.targetDtype) {
@@ -21,4 +23,12 @@ export function createCpuBackend(): ReshardBackend {
 		},
 		async [Symbol.asyncDispose]() {},
 	};
+}
+
+/** The kernels index memory with 32-bit integers. */
+function checkIndexable(bytes: Uint8Array): void {
+	invariant(
+		bytes.byteOffset + bytes.length < 2 ** 31,
+		"the CPU back end works on memory within the first 2 GiB of its buffer",
+	);
 }

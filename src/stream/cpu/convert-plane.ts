@@ -32,37 +32,40 @@ export function convertPlaneKernel(from: CastDtype, to: CastDtype): ConvertPlane
 // The loops are written out once per conversion: a conversion passed in as a function is not inlined once there are several.
 
 const widenBfloat16: ConvertPlane = (source, from, target, to, rows, columns, count) => {
+	const { sourceStride, targetStride } = columns;
 	for (let row = 0; row < rows.size; row++) {
 		let s = from + row * rows.sourceStride;
 		let t = to + row * rows.targetStride;
 		for (let column = 0; column < count; column++) {
 			target[t] = bfloat16ToFloat32(source[s] ?? 0);
-			s += columns.sourceStride;
-			t += columns.targetStride;
+			s += sourceStride;
+			t += targetStride;
 		}
 	}
 };
 
 const narrowToBfloat16: ConvertPlane = (source, from, target, to, rows, columns, count) => {
+	const { sourceStride, targetStride } = columns;
 	for (let row = 0; row < rows.size; row++) {
 		let s = from + row * rows.sourceStride;
 		let t = to + row * rows.targetStride;
 		for (let column = 0; column < count; column++) {
 			target[t] = float32ToBfloat16(source[s] ?? 0);
-			s += columns.sourceStride;
-			t += columns.targetStride;
+			s += sourceStride;
+			t += targetStride;
 		}
 	}
 };
 
 const narrowToFloat16: ConvertPlane = (source, from, target, to, rows, columns, count) => {
+	const { sourceStride, targetStride } = columns;
 	for (let row = 0; row < rows.size; row++) {
 		let s = from + row * rows.sourceStride;
 		let t = to + row * rows.targetStride;
 		for (let column = 0; column < count; column++) {
 			target[t] = float32ToFloat16(source[s] ?? 0);
-			s += columns.sourceStride;
-			t += columns.targetStride;
+			s += sourceStride;
+			t += targetStride;
 		}
 	}
 };
@@ -72,13 +75,14 @@ function tableKernel(from: CastDtype, to: CastDtype): ConvertPlane {
 	let table: Uint32Array | undefined;
 	return (source, first, target, to0, rows, columns, count) => {
 		table ??= Uint32Array.from({ length: 0x10000 }, (_, bits) => converter(from, to)(bits));
+		const { sourceStride, targetStride } = columns;
 		for (let row = 0; row < rows.size; row++) {
 			let s = first + row * rows.sourceStride;
 			let t = to0 + row * rows.targetStride;
 			for (let column = 0; column < count; column++) {
 				target[t] = table[source[s] ?? 0] ?? 0;
-				s += columns.sourceStride;
-				t += columns.targetStride;
+				s += sourceStride;
+				t += targetStride;
 			}
 		}
 	};

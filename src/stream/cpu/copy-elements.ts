@@ -41,11 +41,11 @@ export function transposePairs(
 		const aligned = s % 2 === 0 && t % 2 === 0;
 		const evenRows = aligned ? rows.size - (rows.size % 2) : 0;
 		const evenCount = count - (count % 2);
-		const sourceStride = columns.sourceStride / 2;
+		const sourceStride = columns.sourceStride >>> 1;
 		for (let row = 0; row < evenRows; row += 2) {
-			let i = (s + row) / 2;
-			let even = (t + row * rows.targetStride) / 2;
-			let odd = even + rows.targetStride / 2;
+			let i = (s + row) >>> 1;
+			let even = (t + row * rows.targetStride) >>> 1;
+			let odd = even + (rows.targetStride >>> 1);
 			for (let column = 0; column < evenCount; column += 2) {
 				const a = sourceWords[i] ?? 0;
 				const b = sourceWords[i + sourceStride] ?? 0;

@@ -1,5 +1,5 @@
 import type { PieceDim } from "../../core/ports.ts";
-import { commonUnit, viewAs } from "./elements.ts";
+import { commonUnit, type Elements, viewAs } from "./elements.ts";
 import { forEachPlane, type Loops } from "./loops.ts";
 
 /**
@@ -73,12 +73,23 @@ function copyShortRuns(
 		(source.byteOffset + from) / unit,
 		(target.byteOffset + to) / unit,
 		(start, targetStart, count) => {
-			for (let row = 0; row < rows.size; row++) {
-				let i = start + row * rows.sourceStride;
-				let j = targetStart + row * rows.targetStride;
-				const end = i + count;
-				while (i < end) t[j++] = s[i++] ?? 0;
-			}
+			copyUnits(s, start, t, targetStart, rows, count);
 		},
 	);
+}
+
+function copyUnits(
+	source: Elements,
+	from: number,
+	target: Elements,
+	to: number,
+	rows: PieceDim,
+	count: number,
+): void {
+	for (let row = 0; row < rows.size; row++) {
+		let s = from + row * rows.sourceStride;
+		let t = to + row * rows.targetStride;
+		const end = s + count;
+		while (s < end) target[t++] = source[s++] ?? 0;
+	}
 }

@@ -51,7 +51,7 @@ export function splitElements(dims: readonly PieceDim[], factor: number): PieceD
  */
 const BLOCK_COLUMNS = 16;
 
-/** Runs a kernel on `rowCount × columnCount` elements; offsets count units from the start of its arrays. */
+/** Runs a kernel on all rows and `columnCount` columns of a plane; offsets count units from the start of its arrays. */
 export type PlaneKernel = (source: number, target: number, columnCount: number) => void;
 
 /** Calls `kernel` for every index of the outer loops and every block of columns. */
@@ -73,7 +73,12 @@ export function forEachPlane(
 		}
 		for (let first = 0; first < columns.size; first += blockColumns) {
 			const count = Math.min(blockColumns, columns.size - first);
-			kernel(source + first * columns.sourceStride, target + first * columns.targetStride, count);
+			// The back end has checked that offsets fit into 31 bits. Told so, V8 keeps every index of the kernels an integer.
+			kernel(
+				(source + first * columns.sourceStride) | 0,
+				(target + first * columns.targetStride) | 0,
+				count,
+			);
 		}
 	};
 	visit(0, sourceStart, targetStart);
