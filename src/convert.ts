@@ -4,8 +4,8 @@ import { type EventListener, emitTo, type ProgressEvent } from "./core/events.ts
 import { openCheckpointWriter } from "./dcp/checkpoint-writer.ts";
 import { encodeMetadata } from "./dcp/metadata-writer.ts";
 import { torchSaveFormat } from "./dcp/torch-save.ts";
-import { readEnvironment } from "./fetch/environment.ts";
-import { type OpenedSource, openSource } from "./fetch/open-source.ts";
+import type { OpenedSource } from "./fetch/open-source.ts";
+import { inspectSource } from "./inspect.ts";
 import { createLayout } from "./layout/create-layout.ts";
 import { resolveParallelism } from "./layout/parallelism.ts";
 import { mapModel } from "./models/map-model.ts";
@@ -17,6 +17,7 @@ import { identityLines } from "./plan/plan-id.ts";
 import type { Plan, PlanTotals } from "./plan/types.ts";
 import { createCpuBackend } from "./stream/cpu/backend.ts";
 import { runPlan } from "./stream/run-plan.ts";
+import { VERSION } from "./version.ts";
 
 /** What a conversion would do; nothing of the weights was fetched. Dispose of it to close its connections. */
 export interface Preparation extends AsyncDisposable {
@@ -65,14 +66,7 @@ async function openAndPlan(
 ): Promise<{ opened: OpenedSource; plan: Plan }> {
 	const limits = limitsFor(options.memoryBytes);
 	onEvent({ kind: "phase", phase: "resolve" });
-	const opened = await openSource({
-		repo: options.repo,
-		revision: options.revision,
-		environment: readEnvironment(options.environment ?? process.env),
-		connections: options.connections,
-		signal: options.signal,
-		onEvent,
-	});
+	const opened = await inspectSource({ ...options, onEvent });
 	for (const message of opened.warnings) onEvent({ kind: "warning", message });
 	try {
 		onEvent({ kind: "phase", phase: "plan" });
@@ -131,6 +125,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary> 
 		entries,
 		files,
 		overwrite: options.overwrite,
+		tool: VERSION,
 		onEvent,
 	});
 	await using backend = createCpuBackend();

@@ -38,3 +38,4 @@ export type { Expr } from "./core/expr.ts";
 export { DTYPES } from "./core/dtype.ts";
 export { type ErrorCode, EXIT_CODES, HfStreamDcpError, isHfStreamDcpError } from "./core/errors.ts";
 export type { EventListener, ProgressEvent } from "./core/events.ts";
+export { VERSION } from "./version.ts";

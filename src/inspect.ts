@@ -1,6 +1,7 @@
 import { readEnvironment } from "./fetch/environment.ts";
 import { type OpenedSource, openSource } from "./fetch/open-source.ts";
 import { readCheckpoint, type ReadCheckpoint } from "./dcp/checkpoint-reader.ts";
+import { VERSION } from "./version.ts";
 import { DEFAULT_CONNECTIONS, type ConversionOptions } from "./options.ts";
 
 /**
@@ -26,7 +27,7 @@ export function inspectSource(
 	return openSource({
 		repo: options.repo,
 		revision: options.revision,
-		environment: readEnvironment(options.environment ?? process.env),
+		environment: readEnvironment(options.environment ?? process.env, `hf-stream-dcp/${VERSION}`),
 		connections: options.connections ?? DEFAULT_CONNECTIONS,
 		signal: options.signal,
 		onEvent: options.onEvent,

@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { Command } from "commander";
+import { VERSION } from "../index.ts";
 import { addConvertCommand } from "./commands/convert-command.ts";
 import { addDemoCommand } from "./commands/demo-command.ts";
 import { addInspectCommand } from "./commands/inspect-command.ts";
@@ -11,20 +10,6 @@ import type { CliIo } from "./io.ts";
 import type { LogFormat } from "./progress.ts";
 import { renderError } from "./render-error.ts";
 
-/** The version in package.json, which lies above `src/` and above `dist/src/`. */
-function readVersion(): string {
-	for (const path of ["../../package.json", "../../../package.json"]) {
-		try {
-			const text = readFileSync(fileURLToPath(new URL(path, import.meta.url)), "utf8");
-			const { name, version } = JSON.parse(text) as { name?: string; version?: string };
-			if (name === "hf-stream-dcp" && version !== undefined) return version;
-		} catch {
-			// The other place, then.
-		}
-	}
-	return "unknown";
-}
-
 /** The commands and their flags. */
 export function createProgram(io: CliIo): Command {
 	const program = new Command("hf-stream-dcp")
@@ -32,7 +17,7 @@ export function createProgram(io: CliIo): Command {
 		.description(
 			"Stream a Hugging Face model into a PyTorch Distributed Checkpoint that is already cut\nfor the training job that will load it.",
 		)
-		.version(readVersion(), "--version", "print the version")
+		.version(VERSION, "--version", "print the version")
 		.helpOption("-h, --help", "print help for a command")
 		.helpCommand(false)
 		.showSuggestionAfterError()

@@ -53,11 +53,15 @@ const DEFAULT_TIMEOUT_MS = 10_000;
  * - proxies: `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`; lower case before upper case.
  * - timeouts: `HF_HUB_ETAG_TIMEOUT`, `HF_HUB_DOWNLOAD_TIMEOUT`, whole seconds.
  *
+ * @param product - How the program calls itself in the user agent, with its version: `hf-stream-dcp/1.2.3`.
  * @throws {HfStreamDcpError} `OPTIONS_INVALID` when a value cannot be used or a file it names cannot be read; the message
  * names the variable and never shows a token.
  * @see huggingface_hub 2.4.0 `constants.py`, `utils/_auth.py`
  */
-export function readEnvironment(env: NodeJS.ProcessEnv): HubEnvironment {
+export function readEnvironment(
+	env: NodeJS.ProcessEnv,
+	product: string = "hf-stream-dcp",
+): HubEnvironment {
 	const home =
 		variable(env, "HF_HOME") ?? join(variable(env, "XDG_CACHE_HOME") ?? "~/.cache", "huggingface");
 	const offline = isTrue(firstOf(env, "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")?.value);
@@ -69,7 +73,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv): HubEnvironment {
 		cacheDir: expandPath(env, cache),
 		offline,
 		ca: ca === undefined ? undefined : readCaBundle(ca.name, expandPath(env, ca.value)),
-		userAgent: `hf-stream-dcp; node/${process.versions.node}`,
+		userAgent: `${product}; node/${process.versions.node}`,
 		proxy: readProxies(env),
 		metadataTimeoutMs: readSeconds(env, "HF_HUB_ETAG_TIMEOUT"),
 		downloadTimeoutMs: readSeconds(env, "HF_HUB_DOWNLOAD_TIMEOUT"),

@@ -10,6 +10,7 @@ test("the public names", () => {
 		  "DTYPES",
 		  "EXIT_CODES",
 		  "HfStreamDcpError",
+		  "VERSION",
 		  "convert",
 		  "inspectCheckpoint",
 		  "inspectSource",
