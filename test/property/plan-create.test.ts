@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { boxNumel } from "../../src/core/box.ts";
 import { itemBytes } from "../../src/core/dtype.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Box } from "../../src/core/box.ts";
 import { cast, type Expr, permute, reshape, source } from "../../src/core/expr.ts";

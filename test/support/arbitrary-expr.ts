@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { concat, type Expr, permute, reshape, slice, source, stack } from "../../src/core/expr.ts";
 import { numel } from "../../src/core/shape.ts";
 
