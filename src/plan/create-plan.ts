@@ -10,7 +10,7 @@ import type { Source } from "../core/source.ts";
 import { type Atom, components, type Draft, wholeParts } from "./atoms.ts";
 import { checkSourceUse } from "./check.ts";
 import { fitComponent } from "./cut.ts";
-import type { Placed, Places } from "./footprint.ts";
+import { type Places, placesOf } from "./footprint.ts";
 import { packTiles } from "./pack.ts";
 import { chooseRank, emptyLoads, placeEntries, type RankLoads } from "./place.ts";
 import { totalsOf } from "./totals.ts";
@@ -38,7 +38,7 @@ export interface PlanInputs {
  */
 export function createPlan(inputs: PlanInputs): Plan {
 	const { source, map, layout, format, dtype, limits } = inputs;
-	const places = placesOf(source, map);
+	const places = placesOf({ source, tied: map.tied });
 	const tensors = map.recipes.map((recipe) => ({
 		fqn: recipe.fqn,
 		expr: typed(recipe, dtype),
@@ -89,18 +89,6 @@ function typed(recipe: Recipe, dtype: TargetDtype): Recipe["expr"] {
 	const { expr, keepDtype } = recipe;
 	if (dtype === "keep" || keepDtype || !DTYPES[expr.dtype].isFloat) return expr;
 	return cast(expr, dtype satisfies Dtype);
-}
-
-function placesOf(source: Source, map: ModelMap): Places {
-	const files = new Map(source.files.map((file, index) => [file.path, index]));
-	const tied = new Set(map.tied.map((note) => note.name));
-	return new Map(
-		source.tensors.map((tensor): [string, Placed] => {
-			const file = files.get(tensor.file);
-			invariant(file !== undefined, `tensor ${tensor.name} in unknown file ${tensor.file}`);
-			return [tensor.name, { file, begin: tensor.begin, tied: tied.has(tensor.name) }];
-		}),
-	);
 }
 
 function draftsOf(tensor: Tensor, index: number, layout: Layout, loads: RankLoads): Draft[] {

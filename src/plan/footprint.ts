@@ -1,7 +1,9 @@
 import { itemBytes } from "../core/dtype.ts";
 import { invariant } from "../core/errors.ts";
 import type { GatherPiece, Piece, PieceDim } from "../core/ports.ts";
+import type { SourceNote } from "../core/recipe.ts";
 import { at } from "../core/shape.ts";
+import type { Source } from "../core/source.ts";
 import type { PlanRange } from "./types.ts";
 
 /** Where a source tensor lies: index of its file and first byte. */
@@ -14,6 +16,23 @@ export interface Placed {
 
 /** Where every source tensor lies, by name. */
 export type Places = ReadonlyMap<string, Placed>;
+
+/** Where every source tensor lies. `tied` names those that are stored under more than one key. */
+export function placesOf(inputs: {
+	readonly source: Source;
+	readonly tied: readonly SourceNote[];
+}): Places {
+	const { source, tied } = inputs;
+	const files = new Map(source.files.map((file, index) => [file.path, index]));
+	const tiedNames = new Set(tied.map((note) => note.name));
+	return new Map(
+		source.tensors.map(({ name, file, begin }) => {
+			const index = files.get(file);
+			invariant(index !== undefined, `tensor ${name} in unknown file ${file}`);
+			return [name, { file: index, begin, tied: tiedNames.has(name) }];
+		}),
+	);
+}
 
 /** The smallest range around the source bytes of one piece, and how many of them the piece reads. */
 export interface Hull extends PlanRange {

@@ -16,6 +16,9 @@ const REQUEST_BYTES = 16 * MiB;
 /** Largest tile made without need: two requests. */
 const TILE_BYTES = 32 * MiB;
 
+/** No tile is larger, whatever the budget: the stream's memory consists of contiguous blocks of this size. */
+const MAX_TILE_BYTES = 1024 * MiB;
+
 /**
  * The sizes a memory budget leads to.
  *
@@ -36,7 +39,7 @@ export function limitsFor(memoryBytes: number): PlanLimits {
 		memoryBytes,
 		writeBufferBytes,
 		tileBytes: Math.min(TILE_BYTES, floorTo(stagingBytes / 8, 64 * 1024)),
-		maxTileBytes: floorTo(stagingBytes / 2, 64),
+		maxTileBytes: Math.min(MAX_TILE_BYTES, floorTo(stagingBytes / 2, 64)),
 		requestBytes: REQUEST_BYTES,
 	};
 }

@@ -15,6 +15,10 @@ describe("limitsFor", () => {
 		},
 	);
 
+	test("no tile is larger than a block of the stream's memory", () => {
+		expect(limitsFor(100_000 * MiB).maxTileBytes).toBe(1024 * MiB);
+	});
+
 	test("a budget below the minimum is refused with the minimum", () => {
 		expect(() => limitsFor(MIN_MEMORY_BYTES - 1)).toThrow(/too small/);
 		expect(() => limitsFor(Number.NaN)).toThrow(/too small/);
