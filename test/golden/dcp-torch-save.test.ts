@@ -50,6 +50,30 @@ describe(`entries as torch ${golden.torch} saves them`, () => {
 	});
 });
 
+interface LargeEntry {
+	readonly bytes: number;
+	readonly length: number;
+	readonly data_offset: number;
+	readonly crc32: number;
+	readonly prefix_sha256: string;
+	readonly suffix_sha256: string;
+}
+
+const large = JSON.parse(readFileSync(new URL("golden_entries_zip64.json", FIXTURES), "utf8")) as {
+	readonly entries: readonly LargeEntry[];
+};
+
+describe("entries of zeros around and above 4 GiB, as torch saves them", () => {
+	test.each(large.entries)("$bytes bytes", (entry) => {
+		const shape = [entry.bytes];
+		const { prefixBytes, dataBytes, suffixBytes } = torchSaveFormat.geometry("uint8", shape);
+		expect(prefixBytes).toBe(entry.data_offset);
+		expect(prefixBytes + dataBytes + suffixBytes).toBe(entry.length);
+		expect(sha256(encodePrefix("uint8", shape))).toBe(entry.prefix_sha256);
+		expect(sha256(encodeSuffix("uint8", shape, entry.crc32))).toBe(entry.suffix_sha256);
+	});
+});
+
 interface GoldenTensor {
 	readonly dtype: Dtype;
 	readonly chunks: readonly (readonly [offset: readonly number[], size: readonly number[]])[];

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import type { CheckpointIndex } from "../../src/core/checkpoint.ts";
 import { type Dtype, DTYPES } from "../../src/core/dtype.ts";
 

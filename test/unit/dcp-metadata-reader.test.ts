@@ -116,9 +116,9 @@ test("100 000 tensors that share a list of 100 000 chunks end quickly", () => {
 	expect(() => decodeMetadata(bytes, "m")).toThrow(refuses(/two chunks/));
 });
 
-test("300 000 chunks are written and read in linear time, in less than 110 bytes each", () => {
-	const rows = 300;
-	const tensors = Array.from({ length: 1000 }, (_, layer): CheckpointTensor => {
+test("100 000 chunks take less than 110 bytes each and are read back", () => {
+	const rows = 250;
+	const tensors = Array.from({ length: 400 }, (_, layer): CheckpointTensor => {
 		const fqn = `layers.${layer}.feed_forward.w1.weight`;
 		const entries = Array.from({ length: rows }, (__, rank) => {
 			const box = { offset: [rank * 16, 0], size: [16, 5120] };
@@ -134,10 +134,10 @@ test("300 000 chunks are written and read in linear time, in less than 110 bytes
 		return { fqn, dtype: "bfloat16", shape: [rows * 16, 5120], entries };
 	});
 	const bytes = encodeMetadata({ tensors, objects: [] });
-	expect(bytes.length / (rows * 1000)).toBeLessThan(110);
+	expect(bytes.length / (rows * 400)).toBeLessThan(110);
 	const decoded = decodeMetadata(bytes, "m");
-	expect(decoded.tensors).toHaveLength(1000);
-	expect(decoded.tensors[999]).toEqual(tensors[999]);
+	expect(decoded.tensors).toHaveLength(400);
+	expect(decoded.tensors[399]).toEqual(tensors[399]);
 });
 
 describe("metadata per rank is merged", () => {
