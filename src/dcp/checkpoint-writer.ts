@@ -14,8 +14,8 @@ import { createDirectory, prepareDirectory } from "./output-directory.ts";
 import { replaceFile } from "./replace-file.ts";
 import { encodePrefix, encodeSuffix, torchSaveFormat } from "./torch-save.ts";
 
-/** Well under the usual limit of 1024 open files per process. */
-const DEFAULT_MAX_OPEN_FILES = 256;
+/** Half of the usual limit of 1024 open files per process; ranks are written in turn, so fewer than ranks means reopening. */
+const DEFAULT_MAX_OPEN_FILES = 512;
 /** Entries up to this many data bytes are checksummed here, so that all of the entry goes out in one system call. */
 const SMALL_ENTRY_BYTES = 16 * 1024;
 
@@ -33,7 +33,7 @@ export interface CheckpointWriterOptions {
 	readonly overwrite: boolean;
 	/** Receives warnings. Progress is announced by whoever calls the sink. */
 	readonly onEvent?: EventListener | undefined;
-	/** @default 256 */
+	/** @default 512 */
 	readonly maxOpenFiles?: number | undefined;
 	/** Version of this program, for the journal. @default "unknown" */
 	readonly tool?: string | undefined;
