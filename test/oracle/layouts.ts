@@ -68,6 +68,20 @@ export const LAYOUT_CASES: readonly LayoutCase[] = [
 		...JUNE,
 	},
 	{
+		setting: "FSDP",
+		model: "qwen3-moe",
+		layout: "main__qwen3__debugmodel_moe__fsdp4",
+		layers: 2,
+		...MAIN,
+	},
+	{
+		setting: "FSDP×CP×TP×EP",
+		model: "qwen3-moe",
+		layout: "main__qwen3__debugmodel_moe__spmd_fsdp2_cp2_tp2_ep4",
+		layers: 2,
+		...MAIN,
+	},
+	{
 		setting: "FSDP×EP",
 		model: "qwen3-moe",
 		layout: "main__qwen3__debugmodel_moe__fsdp8_ep4",

@@ -108,6 +108,7 @@ describe.skipIf("skip" in search)(
 					...(layers === undefined ? {} : { layers }),
 				});
 				expect(report.stored).toEqual(report.demanded);
+				expect(report.ranks.length).toBeGreaterThan(2);
 				expect(report.ranks.map(verdict)).toEqual(
 					report.ranks.map(({ items }) => ({
 						mismatched: [],
