@@ -213,6 +213,23 @@ describe("a file that changes during the run", () => {
 		expect(error.facts["what"]).toBe(what);
 	});
 
+	test("a file that the Hub serves itself", async () => {
+		await using stage = await setStage({
+			intercept: ({ record, response }, next) => {
+				if (record.method !== "GET") return next();
+				const own = { "Content-Length": 1, "Content-Range": "bytes 0-0/22" };
+				response.writeHead(206, { ...own, ETag: '"another"' }).end("{");
+			},
+		});
+		const source = stage.session.byteSource(
+			"org/model",
+			stage.commit,
+			new Map([["config.json", { bytes: 22 }]]),
+		);
+		const range = { file: "config.json", start: 0, end: 1 };
+		await failure(source.readInto(range, new Uint8Array(1)), "SOURCE_CHANGED");
+	});
+
 	test("a hash other than the listing's is found before any byte", async () => {
 		await using stage = await setStage();
 		const sha256 = "e".repeat(64);
@@ -244,6 +261,23 @@ describe("rate limits", () => {
 		expect(Math.max(...waits)).toBe(88_000);
 		expect(clock.now() - performance.now()).toBeGreaterThan(2 * 88_000 - 1000);
 		expect(stage.counts()["hub HEAD"]).toBe(3);
+	});
+
+	test("holds back a request that comes while the limit is used up", async () => {
+		const clock = fastClock();
+		let isFirst = true;
+		await using stage = await setStage({
+			session: { clock, timeouts: { ...clockOptions, retries: 0 } },
+			intercept: ({ record, response }, next) => {
+				if (record.origin === "cdn" || !isFirst) return next();
+				isFirst = false;
+				response.writeHead(429, limited).end();
+			},
+		});
+		await failure(stage.read(0, 10), "HUB_RATE_LIMITED");
+		expect(clock.waits.filter((ms) => ms > 1000)).toEqual([]);
+		expect(await stage.read(0, 10)).toEqual(CONTENT.slice(0, 10));
+		expect(Math.max(...clock.waits)).toBeGreaterThan(87_000);
 	});
 
 	test("an endless 429 says which limit and what to do", async () => {
@@ -286,6 +320,29 @@ describe("abort", () => {
 		const atAbort = seen;
 		await new Promise((resolve) => setTimeout(resolve, 20));
 		expect(seen).toBe(atAbort);
+	});
+
+	test("takes back a request that waits for a connection", async () => {
+		const controller = new AbortController();
+		let release = (): void => {};
+		await using stage = await setStage({
+			session: { connections: 1 },
+			intercept: ({ record }, next) => {
+				if (record.origin === "hub") return next();
+				release = next;
+				controller.abort(reason);
+			},
+		});
+		const [first, waiting] = [stage.read(0, 10), stage.read(20, 30, controller.signal)];
+		await expect(waiting).rejects.toBe(reason);
+		release();
+		expect(await first).toEqual(CONTENT.slice(0, 10));
+		const third = stage.read(40, 50);
+		await expect.poll(() => stage.counts()["cdn GET"]).toBe(2);
+		release();
+		await third;
+		const ranges = stage.hub.requests.flatMap(({ range }) => range ?? []);
+		expect(ranges).toEqual(["bytes=0-9", "bytes=40-49"]);
 	});
 
 	test("of one reader leaves the others their answer", async () => {

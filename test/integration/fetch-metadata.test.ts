@@ -137,6 +137,19 @@ describe("faults that pass", () => {
 		expect(await readConfig(stage.session)).toBe(CONFIG);
 	});
 
+	test("a link of the listing that names the Hub itself stays with the endpoint", async () => {
+		let pages = 0;
+		await using stage = await setStage({
+			environment: { token: "secret" },
+			intercept: ({ request, response }, next) => {
+				if (request.url?.includes("/tree/") !== true || ++pages > 1) return next();
+				const link = `<https://huggingface.co${request.url}>; rel="next"`;
+				response.writeHead(200, { Link: link }).end("[]");
+			},
+		});
+		expect(await stage.session.list(REPO, COMMIT)).toHaveLength(2);
+	});
+
 	test("a mirror that redirects to another Hub is followed without the token", async () => {
 		await using upstream = await setStage();
 		await using mirror = await setStage({
@@ -312,6 +325,20 @@ describe("typed errors", () => {
 		if (!isHfStreamDcpError(error, "NETWORK_FAILED")) throw new Error("not it", { cause: error });
 		expect(error.message).toContain(new URL(stage.hub.endpoint).host);
 		expect(error.hint).toContain("HF_ENDPOINT");
+	});
+
+	test.each([
+		["before it is received", { "Content-Length": 10 ** 9 }],
+		["while it is received", {}],
+	])("a file above the limit is refused %s", async (_, headers) => {
+		await using stage = await setStage({
+			intercept: ({ response }) => {
+				response.writeHead(200, headers);
+				if (!("Content-Length" in headers)) response.write(Buffer.alloc(1001));
+				else response.flushHeaders();
+			},
+		});
+		await expect(readConfig(stage.session)).rejects.toMatchObject({ code: "SOURCE_UNREADABLE" });
 	});
 
 	test("a file of another commit is refused", async () => {

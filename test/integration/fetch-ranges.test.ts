@@ -1,7 +1,13 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { open, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Agent } from "undici";
 import { describe, expect, test } from "vitest";
+import { systemClock } from "../../src/fetch/clock.ts";
+import { exchange } from "../../src/fetch/exchange.ts";
 import {
 	CONTENT,
 	CONTENT_BYTES,
@@ -90,6 +96,43 @@ describe("ranges of a healthy Hub", () => {
 		expect(Buffer.from(into).toString()).toBe("mode");
 		expect(stage.counts()).toEqual({ "hub HEAD": 2, "hub GET": 1 });
 		expect(stage.hub.requests.every(({ hasAuthorization }) => hasAuthorization)).toBe(true);
+	});
+
+	test("nothing waits any more when a read is over", async () => {
+		const waits: (AbortSignal | undefined)[] = [];
+		const clock = {
+			...systemClock,
+			wait: (ms: number, signal?: AbortSignal) => {
+				waits.push(signal);
+				return systemClock.wait(ms, signal);
+			},
+		};
+		await using stage = await setStage({ session: { clock } });
+		await stage.read(0, 10);
+		expect(waits.length).toBeGreaterThan(0);
+		expect(waits.map((signal) => signal?.aborted)).not.toContain(false);
+	});
+
+	test("an answer of which the head is enough is cut", async () => {
+		// A body that never ends: the promise below settles only because the client hangs up.
+		const server = createServer((_, response) => {
+			response.writeHead(200, { "Content-Length": 10 ** 9 }).write("x");
+			response.once("close", () => server.close());
+		});
+		const closed = once(server, "close");
+		await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+		const { port } = server.address() as AddressInfo;
+		const carrier = {
+			agent: new Agent(),
+			clock: systemClock,
+			timeouts: { slowWindowMs: 60_000, slowBytesPerSecond: 0 },
+		};
+		const url = `http://127.0.0.1:${port}/`;
+		const request = { method: "GET", url, headers: {}, stallMs: 30_000 } as const;
+		const { status } = await exchange(carrier, request, () => undefined);
+		expect(status).toBe(200);
+		await closed;
+		await carrier.agent.close();
 	});
 
 	test("offsets beyond 2^32", async () => {

@@ -1,41 +1,55 @@
 import { gzipSync } from "node:zlib";
 import type { Intercept } from "../../src/demo/local-hub.ts";
-import { CONTENT } from "./fetch-hub.ts";
+import { CONTENT, WEIGHTS } from "./fetch-hub.ts";
 
 type Call = Parameters<Intercept>[0];
 
 /** A way to misbehave in answering one ranged GET. */
 export type Fault = (call: Call, asked: Asked) => void;
 
-/** What a request asked of {@link CONTENT}. */
+/** What a request asked of a file. */
 interface Asked {
 	readonly start: number;
 	/** Exclusive. */
 	readonly end: number;
 	readonly body: Uint8Array;
+	/** All of the file. */
+	readonly content: Uint8Array;
 	/** Of a correct answer. */
 	readonly headers: Readonly<Record<string, string | number>>;
 }
 
-function askedOf({ record }: Call): Asked {
+/** Contents by file name. */
+type Contents = ReadonlyMap<string, Uint8Array>;
+
+const WEIGHTS_ONLY: Contents = new Map([[WEIGHTS, CONTENT]]);
+
+function askedOf({ record }: Call, contents: Contents): Asked {
+	const content = contents.get(record.path.split("/").at(-1) ?? "");
+	if (content === undefined) throw new Error(`no content for ${record.path}`);
 	const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(record.range ?? "") ?? [];
 	const start = Number(first);
 	const end = Number(last) + 1;
 	const headers = {
 		"Content-Length": end - start,
-		"Content-Range": `bytes ${start}-${end - 1}/${CONTENT.length}`,
+		"Content-Range": `bytes ${start}-${end - 1}/${content.length}`,
 	};
-	return { start, end, body: CONTENT.subarray(start, end), headers };
+	return { start, end, body: content.subarray(start, end), content, headers };
 }
 
 /** The first ranged GETs at the CDN meet these faults, one each; `undefined` lets one pass. All later ones are answered well. */
 export function inTurn(...faults: readonly (Fault | undefined)[]): Intercept {
+	return inTurnOn(WEIGHTS_ONLY, faults);
+}
+
+/** {@link inTurn} for other files than the fetch tests'. */
+export function inTurnOn(contents: Contents, faults: readonly (Fault | undefined)[]): Intercept {
 	let turn = 0;
 	return (call, next) => {
 		if (call.record.origin !== "cdn" || call.record.range === undefined) return next();
 		const fault = faults[turn++];
 		if (fault === undefined) next();
-		else fault(call, askedOf(call));
+		else fault(call, askedOf(call, contents));
 	};
 }
 
@@ -43,7 +57,7 @@ export function inTurn(...faults: readonly (Fault | undefined)[]): Intercept {
 export function always(fault: Fault): Intercept {
 	return (call, next) => {
 		if (call.record.origin !== "cdn" || call.record.range === undefined) next();
-		else fault(call, askedOf(call));
+		else fault(call, askedOf(call, WEIGHTS_ONLY));
 	};
 }
 
@@ -66,17 +80,17 @@ export function cutBeforeEnd(bytes: number): Fault {
 }
 
 /** The whole file, status 200. */
-export const ignoreRange: Fault = ({ response }) => {
-	response.writeHead(200, { "Content-Length": CONTENT.length }).end(CONTENT);
+export const ignoreRange: Fault = ({ response }, { content }) => {
+	response.writeHead(200, { "Content-Length": content.length }).end(content);
 };
 
 /** The right number of bytes from one byte further on, and says so. */
-export const shift: Fault = ({ response }, { start, end }) => {
+export const shift: Fault = ({ response }, { start, end, content }) => {
 	response.writeHead(206, {
 		"Content-Length": end - start,
-		"Content-Range": `bytes ${start + 1}-${end}/${CONTENT.length}`,
+		"Content-Range": `bytes ${start + 1}-${end}/${content.length}`,
 	});
-	response.end(CONTENT.subarray(start + 1, end + 1));
+	response.end(content.subarray(start + 1, end + 1));
 };
 
 /** Fewer bytes than asked for, and an honest Content-Length. */
@@ -98,11 +112,11 @@ export const longChunked: Fault = ({ response }, { body, headers }) => {
 	response.end("!");
 };
 
-/** Compressed, although identity was asked for. */
+/** Compressed, although identity was asked for; only its header tells, the length is right by chance. */
 export const gzipped: Fault = ({ response }, { body, headers }) => {
-	const packed = gzipSync(body);
-	const encoding = { "Content-Encoding": "gzip", "Content-Length": packed.length };
-	response.writeHead(206, { ...headers, ...encoding }).end(packed);
+	const packed = Buffer.alloc(body.length);
+	packed.set(gzipSync(body).subarray(0, body.length));
+	response.writeHead(206, { ...headers, "Content-Encoding": "gzip" }).end(packed);
 };
 
 /** Sends `bytes` bytes and then nothing, with the connection open. */
@@ -126,7 +140,7 @@ export const trickle: Fault = ({ response }, { body, headers }) => {
 
 /** Correct, but with an interim answer before and a file name in UTF-8 among the headers. */
 export const rawHeader: Fault = ({ request }, { body, headers }) => {
-	const fields = { ...headers, "Content-Disposition": 'inline; filename="模型.safetensors"' };
+	const fields = { ...headers, "X-File-Name": "模型.safetensors" };
 	const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}`);
 	const head = ["HTTP/1.1 102 Processing", "", "HTTP/1.1 206 Partial Content", ...lines, "", ""];
 	request.socket.write(head.join("\r\n"));
