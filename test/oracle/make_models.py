@@ -1,6 +1,6 @@
 """Saves tiny models with Hugging Face `transformers` itself, in the shapes of torchtitan's debug flavors.
 
-The shapes come from the layouts torchtitan produced (test/fixtures/torchtitan-layouts): dim 256, 16 heads, vocab 2048.
+Most shapes come from the layouts torchtitan produced (test/fixtures/torchtitan-layouts): dim 256, 16 heads, vocab 2048.
 Every weight is drawn from one seeded normal distribution, so that no two tensors or rows are alike.
 """
 
@@ -49,6 +49,18 @@ def llama(layers):
     )
 
 
+def llama_gqa():
+    """As the small Llama 3.2 models: fewer key-value heads, one tensor for embedding and head; and an odd head size."""
+    return transformers.LlamaForCausalLM, transformers.LlamaConfig(
+        **COMMON,
+        num_hidden_layers=2,
+        num_key_value_heads=4,
+        head_dim=24,
+        intermediate_size=768,
+        tie_word_embeddings=True,
+    )
+
+
 def llama4():
     return transformers.Llama4ForConditionalGeneration, transformers.Llama4Config(
         text_config=LLAMA4_TEXT, vision_config=LLAMA4_VISION, tie_word_embeddings=False
@@ -90,6 +102,7 @@ MODELS = {
     "bits-f32": (lambda: llama(2), torch.float32, "3MB"),
     "bits-bf16": (lambda: llama(2), torch.bfloat16, "3MB"),
     "bits-f16": (lambda: llama(2), torch.float16, "3MB"),
+    "llama-gqa": (llama_gqa, torch.bfloat16, "1MB"),
     "llama4": (llama4, torch.bfloat16, "8MB"),
     "llama4-text": (llama4_text, torch.float32, "16MB"),
     "qwen3": (qwen3, torch.bfloat16, "16MB"),

@@ -15,7 +15,7 @@ import { Oracle, type WholeReport } from "./oracle.ts";
 const search = findPython(["torch", "transformers", "safetensors"]);
 const why = "skip" in search ? `: ${search.skip}` : "";
 
-const MODELS = ["llama", "llama4-text", "bits-f32", "bits-bf16", "bits-f16"];
+const MODELS = ["llama", "llama-gqa", "llama4-text", "bits-f32", "bits-bf16", "bits-f16"];
 const JUNE = "torchtitan@2026-06";
 
 describe.skipIf("skip" in search)(`what torch makes of our checkpoints${why}`, () => {
@@ -98,6 +98,15 @@ describe.skipIf("skip" in search)(`what torch makes of our checkpoints${why}`, (
 			const report = await oracle.ask({ kind: "whole", checkpoint, expected });
 			expect(report.mismatched).toHaveLength(1);
 		});
+	});
+
+	it("heads are counted right where keys and values have fewer", async () => {
+		const flags = ["--target", JUNE, "--dp-shard", "2", "--tp", "4"];
+		const checkpoint = await convert("gqa", "llama-gqa", ...flags);
+		const expected = await expectedState("llama-gqa", "june");
+		expect(await oracle.ask({ kind: "whole", checkpoint, expected })).toMatchObject(
+			everyTensorEqual(21, "bfloat16"),
+		);
 	});
 
 	it("bfloat16 on disk fills float32 parameters", async () => {
