@@ -38,15 +38,10 @@ function requestTarget(url: string): string {
 	return target.startsWith("/") ? target : `/${target}`;
 }
 
-/** What `Headers` takes as a value: bytes. A file name in raw UTF-8 is not, and is nothing that we read. */
-const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
-
 function toHeaders(raw: Readonly<Record<string, string | string[] | undefined>>): Headers {
 	const headers = new Headers();
 	for (const [name, value] of Object.entries(raw)) {
-		for (const one of [value ?? ""].flat()) {
-			if (HEADER_VALUE.test(one)) headers.append(name, one);
-		}
+		for (const one of [value ?? ""].flat()) headers.append(name, one);
 	}
 	return headers;
 }
@@ -99,7 +94,7 @@ function tooSlow(carrier: Carrier, url: string, bytes: number): HfStreamDcpError
 }
 
 interface StoppableHandler extends Dispatcher.DispatchHandler {
-	/** Cuts the connection if the exchange still runs; nothing is passed on any more. */
+	/** To be called when the promise has settled: cuts the connection if it still runs; nothing is passed on any more. */
 	readonly stop: () => void;
 }
 
@@ -130,7 +125,6 @@ function createHandler(
 			step();
 		} catch (error) {
 			fail(error);
-			stop();
 		}
 	};
 	return {
@@ -146,19 +140,13 @@ function createHandler(
 			guard(() => {
 				head = { url, status, headers: toHeaders(headers) };
 				take = receive(head);
-				if (take === undefined) {
-					succeed(head);
-					return stop();
-				}
+				if (take === undefined) return succeed(head);
 				stopWatch = watchThroughput({
 					clock: carrier.clock,
 					windowMs: carrier.timeouts.slowWindowMs,
 					minBytesPerSecond: carrier.timeouts.slowBytesPerSecond,
 					received: () => received,
-					tooSlow: (bytes) => {
-						fail(tooSlow(carrier, url, bytes));
-						stop();
-					},
+					tooSlow: (bytes) => fail(tooSlow(carrier, url, bytes)),
 				});
 			});
 		},
@@ -169,15 +157,11 @@ function createHandler(
 			});
 		},
 		onResponseEnd: () => {
-			if (over || head === undefined) return;
-			over = true;
-			stopWatch?.();
-			succeed(head);
+			controller = undefined;
+			if (head !== undefined) succeed(head);
 		},
 		onResponseError: (_, error) => {
-			if (over) return;
-			over = true;
-			stopWatch?.();
+			controller = undefined;
 			fail(error);
 		},
 	};
