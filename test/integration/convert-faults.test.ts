@@ -1,0 +1,204 @@
+import { createHash } from "node:crypto";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { ErrorCode } from "../../src/core/errors.ts";
+import { createDemoModel } from "../../src/demo/demo-model.ts";
+import { createLocalHub, type LocalHubOptions } from "../../src/demo/local-hub.ts";
+import {
+	convert,
+	type ConvertSummary,
+	isHfStreamDcpError,
+	parseConvertOptions,
+} from "../../src/index.ts";
+import {
+	cutAfter,
+	cutBeforeEnd,
+	type Fault,
+	gzipped,
+	ignoreRange,
+	inTurnOn,
+	longChunked,
+	resetAtOnce,
+	shift,
+	shortChunked,
+	shortHonest,
+	stallAfter,
+	status,
+} from "../support/faults.ts";
+
+const model = createDemoModel();
+let folder = "";
+let undisturbed: Readonly<Record<string, string>>;
+
+/** SHA-256 of every file of a directory, by name. */
+async function filesOf(directory: string): Promise<Readonly<Record<string, string>>> {
+	const names = (await readdir(directory)).toSorted();
+	const hashed = names.map(async (name): Promise<[string, string]> => {
+		const bytes = await readFile(join(directory, name));
+		return [name, createHash("sha256").update(bytes).digest("hex")];
+	});
+	return Object.fromEntries(await Promise.all(hashed));
+}
+
+/** Converts the demo model from a Hub that behaves as `options` say. */
+async function run(
+	name: string,
+	options: Partial<LocalHubOptions> = {},
+	env: Readonly<Record<string, string>> = {},
+): Promise<{ readonly summary: ConvertSummary; readonly out: string; readonly cdn: number }> {
+	const out = join(folder, name);
+	await using hub = await createLocalHub({
+		repos: [{ id: model.id, files: model.files }],
+		...options,
+	});
+	const summary = await convert(
+		parseConvertOptions({
+			repo: model.id,
+			out,
+			parallelism: { dpShard: 4, tp: 2, ep: 4 },
+			memoryBytes: 16 * 2 ** 20,
+			connections: 4,
+			environment: { HF_ENDPOINT: hub.endpoint, HF_HOME: join(folder, "home"), ...env },
+		}),
+	);
+	return { summary, out, cdn: hub.requests.filter(({ origin }) => origin === "cdn").length };
+}
+
+beforeAll(async () => {
+	folder = await mkdtemp(join(tmpdir(), "hf-stream-dcp-"));
+	undisturbed = await filesOf((await run("undisturbed")).out);
+});
+
+afterAll(async () => {
+	await rm(folder, { recursive: true });
+});
+
+/** Requests for headers come first: two for each file. */
+const HEADER_REQUESTS =
+	2 * [...model.files.keys()].filter((name) => name.endsWith(".safetensors")).length;
+
+describe("a conversion that meets faults writes the same bytes", () => {
+	const cases: readonly [name: string, faults: readonly (Fault | undefined)[], environment?: {}][] =
+		[
+			["a reset before the first byte", [resetAtOnce]],
+			["a cut in the middle", [cutAfter(100_000)]],
+			["a cut before the last byte", [cutBeforeEnd(1)]],
+			["ten cuts", Array.from({ length: 10 }, (_, i) => cutAfter(50_000 + i))],
+			["the whole file for a range", [ignoreRange]],
+			["a shifted range", [shift]],
+			["a short body, honestly", [shortHonest]],
+			["a short body without a length", [shortChunked]],
+			["a byte too many", [longChunked]],
+			["a compressed body", [gzipped]],
+			["a 403 for a signed URL", [status(403, {}, "Auth failed: expired")]],
+			["a burst of 5xx", [status(500), status(502), status(503)]],
+			["a 429", [status(429, { RateLimit: '"resolvers";r=0;t=0' })]],
+			["a stall", [stallAfter(10_000)], { HF_HUB_DOWNLOAD_TIMEOUT: "1" }],
+		];
+	test.each(cases)("%s, while headers or weights are read", async (name, faults, environment) => {
+		for (const [phase, before] of [
+			["headers", 1],
+			["weights", HEADER_REQUESTS],
+		] as const) {
+			// A header's length is 8 bytes: faults in the middle of a body need a longer one.
+			const all = [...Array.from({ length: before }, () => undefined), ...faults];
+			const intercept = inTurnOn(model.files, all);
+			const { out, summary } = await run(`${name} ${phase}`, { intercept }, environment);
+			expect(await filesOf(out)).toEqual(undisturbed);
+			expect(summary.fetchedBytes).toBe(summary.totals.fetchBytes);
+		}
+	});
+
+	test("signed URLs that serve one range each", async () => {
+		const { out } = await run("bound", { rangeBinding: "always" });
+		expect(await filesOf(out)).toEqual(undisturbed);
+	});
+
+	test("a drop that the first run cannot survive: the second finishes without fetching again", async () => {
+		const out = join(folder, "dropped");
+		let weights = 0;
+		const intercept: LocalHubOptions["intercept"] = ({ record, request }, next) => {
+			if (
+				record.origin === "cdn" &&
+				record.range !== undefined &&
+				++weights > HEADER_REQUESTS + 2
+			) {
+				request.socket.resetAndDestroy();
+			} else next();
+		};
+		const stop = new AbortController();
+		const env = { HF_HOME: join(folder, "home") };
+		const options = {
+			repo: model.id,
+			out,
+			parallelism: { dpShard: 4, tp: 2, ep: 4 },
+			connections: 1,
+		};
+		await using bad = await createLocalHub({ repos: [model], intercept });
+		const first = convert({
+			...parseConvertOptions({ ...options, environment: { ...env, HF_ENDPOINT: bad.endpoint } }),
+			signal: stop.signal,
+			onEvent: (event) => {
+				if (event.kind === "retry") stop.abort(new Error("enough"));
+			},
+		});
+		await expect(first).rejects.toThrow("enough");
+		expect(await readdir(out)).not.toContain(".metadata");
+		await using good = await createLocalHub({ repos: [model] });
+		const environment = { ...env, HF_ENDPOINT: good.endpoint };
+		const second = await convert(parseConvertOptions({ ...options, environment }));
+		expect(second.resumedEntries).toBeGreaterThan(0);
+		expect(second.fetchedBytes).toBeLessThan(second.totals.fetchBytes);
+		expect(await filesOf(out)).toEqual(undisturbed);
+	});
+});
+
+describe("a conversion that cannot go on ends with a typed error and no .metadata", () => {
+	const always =
+		(fault: Fault): LocalHubOptions["intercept"] =>
+		(call, next) => {
+			// Headers pass, and every weight request meets the fault.
+			const isWeights =
+				call.record.range !== undefined && !/bytes=(0-7|8-)/.test(call.record.range);
+			if (call.record.origin !== "cdn" || !isWeights) next();
+			else inTurnOn(model.files, [fault])(call, next);
+		};
+	const cases: readonly [name: string, fault: Fault, code: ErrorCode][] = [
+		["ranges are ignored", ignoreRange, "RANGE_IGNORED"],
+		["ranges are shifted", shift, "RANGE_MISMATCH"],
+		["bodies are compressed", gzipped, "RANGE_MISMATCH"],
+		["bodies are short", shortHonest, "RANGE_MISMATCH"],
+		["every URL is refused", status(403, {}, "SignatureDoesNotMatch"), "HTTP_STATUS"],
+	];
+	test.each(cases)("%s", async (name, fault, code) => {
+		const error: unknown = await run(name, { intercept: always(fault) }).catch((caught) => caught);
+		expect(isHfStreamDcpError(error, code)).toBe(true);
+		const left = await readdir(join(folder, name));
+		expect(left).not.toContain(".metadata");
+	});
+
+	test("the repository changes under way", async () => {
+		const name = "changed";
+		const moved = new Map(model.files);
+		const weights = [...moved.keys()].find((path) => path.endsWith(".safetensors"))!;
+		moved.set(
+			weights,
+			Uint8Array.from(moved.get(weights)!, (byte) => byte ^ 1),
+		);
+		await using other = await createLocalHub({ repos: [{ id: model.id, files: moved }] });
+		let weightsSeen = 0;
+		const intercept: LocalHubOptions["intercept"] = ({ record, response }, next) => {
+			const isResolve = record.origin === "hub" && record.method === "HEAD";
+			if (record.origin === "cdn" && ++weightsSeen > HEADER_REQUESTS) {
+				response.writeHead(403).end("expired");
+			} else if (isResolve && weightsSeen > HEADER_REQUESTS) {
+				response.writeHead(307, { Location: `${other.endpoint}${record.path}` }).end();
+			} else next();
+		};
+		const error: unknown = await run(name, { intercept }).catch((caught) => caught);
+		expect(isHfStreamDcpError(error)).toBe(true);
+		expect(await readdir(join(folder, name))).not.toContain(".metadata");
+	});
+});
