@@ -1,3 +1,5 @@
+import pLimit from "p-limit";
+
 /**
  * Runs `task` on every item, at most `limit` at a time, and returns the results in the order of the items. The first
  * failure aborts the signal of all others; the promise rejects with it when none runs any more.
@@ -8,25 +10,21 @@ export async function mapConcurrently<T, R>(
 	task: (item: T, signal: AbortSignal) => Promise<R>,
 	signal?: AbortSignal,
 ): Promise<R[]> {
-	signal?.throwIfAborted();
 	const stop = new AbortController();
 	const combined = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
-	const results: R[] = [];
-	const queue = items.entries();
-	const failures: unknown[] = [];
-	const work = async (): Promise<void> => {
-		for (const [index, item] of queue) {
-			if (combined.aborted) return;
+	const turn = pLimit(limit);
+	const tasks = items.map((item) =>
+		turn(async () => {
+			combined.throwIfAborted();
 			try {
-				results[index] = await task(item, combined);
+				return await task(item, combined);
 			} catch (error) {
-				failures.push(error);
 				stop.abort(error);
+				throw error;
 			}
-		}
-	};
-	await Promise.all(Array.from({ length: Math.min(limit, items.length) }, work));
-	signal?.throwIfAborted();
-	if (failures.length > 0) throw failures[0];
-	return results;
+		}),
+	);
+	await Promise.allSettled(tasks);
+	combined.throwIfAborted();
+	return Promise.all(tasks);
 }

@@ -1,30 +1,55 @@
 import { source as sourceExpr } from "../core/expr.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
-import type { ModelMap, Recipe } from "../core/recipe.ts";
-import type { Source } from "../core/source.ts";
+import type { ModelMap, Recipe, SourceNote } from "../core/recipe.ts";
+import type { Source, SourceTensor } from "../core/source.ts";
 import { isRecord, type JsonRecord } from "./json.ts";
 import { HF_FAMILY } from "./registry.ts";
 import type { ResolvedTarget } from "./target.ts";
 
+/** Input embeddings, and the output head that shares them, by what transformers calls them. */
+const TIES: readonly (readonly [embedding: string, head: string])[] = [
+	["model.embed_tokens.weight", "lm_head.weight"],
+	["model.language_model.embed_tokens.weight", "lm_head.weight"],
+	["language_model.model.embed_tokens.weight", "language_model.lm_head.weight"],
+	["transformer.wte.weight", "lm_head.weight"],
+];
+
 /**
- * Keeps every tensor of `source` under its name, whatever the architecture. A tied embedding is stored as often as the source
- * has it. The order is that of the files.
+ * Keeps every tensor of `source` under its name, whatever the architecture, in the order of the files.
+ *
+ * A tied head, which transformers leaves out of its files, is stored as well: `state_dict()` of a model under FSDP2 has it, and
+ * DCP does not load a model whose keys are not all there. A trainer that does not ask for it does not see it.
  */
 export function mapHf(source: Source, target: ResolvedTarget): ModelMap {
+	const facts = guessFacts(source.config);
+	const kept = source.tensors.map(keptAs);
+	const tie = facts.tiedEmbeddings ? tieOf(source) : undefined;
 	return {
 		family: HF_FAMILY,
 		target: target.id,
-		facts: guessFacts(source.config),
+		facts,
 		rules: target.rules,
-		recipes: source.tensors.map(({ name, dtype, shape }): Recipe => ({
-			fqn: name,
-			expr: sourceExpr(name, dtype, shape),
-			keepDtype: false,
-		})),
-		tied: [],
+		recipes: tie === undefined ? kept : [...kept, tie.recipe],
+		tied: tie === undefined ? [] : [tie.note],
 		dropped: [],
 		synthesised: [],
 	};
+}
+
+function keptAs({ name, dtype, shape }: SourceTensor): Recipe {
+	return { fqn: name, expr: sourceExpr(name, dtype, shape), keepDtype: false };
+}
+
+/** The head that the source leaves out because it is tied. */
+function tieOf(source: Source): { readonly recipe: Recipe; readonly note: SourceNote } | undefined {
+	const tensors = new Map(source.tensors.map((tensor) => [tensor.name, tensor]));
+	for (const [name, head] of TIES) {
+		const embedding = tensors.get(name);
+		if (embedding === undefined || tensors.has(head)) continue;
+		const note = { name, reason: `tie_word_embeddings: stored again as ${head}` };
+		return { recipe: { ...keptAs(embedding), fqn: head }, note };
+	}
+	return undefined;
 }
 
 /** What most architectures call these numbers; 0 where `config.json` does not say. */
@@ -32,13 +57,14 @@ function guessFacts(config: unknown): ModelFacts {
 	const top = isRecord(config) ? config : {};
 	const text = isRecord(top["text_config"]) ? top["text_config"] : {};
 	const both = { ...top, ...text };
+	const isTied = text["tie_word_embeddings"] ?? top["tie_word_embeddings"];
 	const attentionHeads = countAt(both, "num_attention_heads", "n_head");
 	return {
 		layers: countAt(both, "num_hidden_layers", "n_layer"),
 		attentionHeads,
 		keyValueHeads: countAt(both, "num_key_value_heads") || attentionHeads,
 		experts: countAt(both, "num_local_experts", "num_experts", "n_routed_experts"),
-		tiedEmbeddings: both["tie_word_embeddings"] === true,
+		tiedEmbeddings: isTied === true,
 	};
 }
 

@@ -331,6 +331,30 @@ describe("hf", () => {
 		});
 	});
 
+	test.each([
+		["model.embed_tokens.weight", "lm_head.weight"],
+		["model.language_model.embed_tokens.weight", "lm_head.weight"],
+		["language_model.model.embed_tokens.weight", "language_model.lm_head.weight"],
+		["transformer.wte.weight", "lm_head.weight"],
+	])("stores the head that %s is tied to, and says so", (name, head) => {
+		const shapes = { [name]: [6, 4], "norm.weight": [4] };
+		const mapTied = (more: Shapes): ModelMap =>
+			mapModel({
+				source: sourceOf({ tie_word_embeddings: true }, { ...shapes, ...more }),
+				target: "hf",
+			});
+		const tied = mapTied({});
+		expect(tied.recipes.map(({ fqn }) => fqn)).toEqual([name, "norm.weight", head]);
+		expect(tied.recipes[2]?.expr).toEqual(tied.recipes[0]?.expr);
+		expect(tied.tied).toEqual([
+			{ name, reason: `tie_word_embeddings: stored again as ${head}` },
+		]);
+		// What the source has is never made up.
+		expect(mapTied({ [head]: [6, 4] }).tied).toEqual([]);
+		const untied = sourceOf({ tie_word_embeddings: false }, shapes);
+		expect(mapModel({ source: untied, target: "hf" }).recipes).toHaveLength(2);
+	});
+
 	test("is a family only of its own target", () => {
 		expect(errorOf(() => map(smallLlama3(), { family: "hf" })).code).toBe("OPTIONS_INVALID");
 		expect(errorOf(() => map(smallLlama3(), { family: "llama3", target: "hf" })).code).toBe(
