@@ -346,9 +346,7 @@ describe("hf", () => {
 		const tied = mapTied({});
 		expect(tied.recipes.map(({ fqn }) => fqn)).toEqual([name, "norm.weight", head]);
 		expect(tied.recipes[2]?.expr).toEqual(tied.recipes[0]?.expr);
-		expect(tied.tied).toEqual([
-			{ name, reason: `tie_word_embeddings: stored again as ${head}` },
-		]);
+		expect(tied.tied).toEqual([{ name, reason: `tie_word_embeddings: stored again as ${head}` }]);
 		// What the source has is never made up.
 		expect(mapTied({ [head]: [6, 4] }).tied).toEqual([]);
 		const untied = sourceOf({ tie_word_embeddings: false }, shapes);
