@@ -86,7 +86,7 @@ function tooSlow(carrier: Carrier, url: string, bytes: number): HfStreamDcpError
 		"NETWORK_FAILED",
 		`${host} sent only ${bytes} bytes in ${slowWindowMs / 1000} s`,
 		{
-			hint: `an answer slower than ${slowBytesPerSecond} bytes/s is cut: use fewer connections or a better network`,
+			hint: `An answer slower than ${slowBytesPerSecond} bytes/s is cut: use fewer connections or a better network.`,
 			retryable: true,
 			facts: { url: withoutQuery(url), tooSlow: true },
 		},

@@ -43,6 +43,7 @@ function facts(head: ResponseHead, subject?: Subject): Record<string, unknown> {
 }
 
 const TOKEN_HINT = "set HF_TOKEN, or log in with `hf auth login`";
+const ALONE_TOKEN_HINT = "Set HF_TOKEN, or log in with `hf auth login`.";
 
 type MissingWhat = "repo" | "revision" | "file";
 
@@ -56,10 +57,10 @@ function notFound(what: MissingWhat, head: ResponseHead, subject: Subject): HfSt
 	};
 	const hints: { readonly [W in MissingWhat]: string } = {
 		repo: subject.hasToken
-			? "check the name and what the token may read"
-			: `check the name; if the model is private, ${TOKEN_HINT}`,
-		revision: "check --revision: it takes a branch, a tag or a commit",
-		file: "check the files on the model's page",
+			? "Check the name and what the token may read."
+			: `Check the name; if the model is private, ${TOKEN_HINT}.`,
+		revision: "Check --revision: it takes a branch, a tag or a commit.",
+		file: "Check the files on the model's page.",
 	};
 	return new HfStreamDcpError("HUB_NOT_FOUND", messages[what], {
 		hint: hints[what],
@@ -70,8 +71,8 @@ function notFound(what: MissingWhat, head: ResponseHead, subject: Subject): HfSt
 function gated(head: ResponseHead, subject: Subject): HfStreamDcpError {
 	return new HfStreamDcpError("HUB_GATED", `access to ${subject.repo} is gated`, {
 		hint: subject.hasToken
-			? `accept its licence at ${new URL(head.url).origin}/${subject.repo} with the account of this token`
-			: `accept its licence at ${new URL(head.url).origin}/${subject.repo}, then ${TOKEN_HINT}`,
+			? `Accept its licence at ${new URL(head.url).origin}/${subject.repo} with the account of this token.`
+			: `Accept its licence at ${new URL(head.url).origin}/${subject.repo}, then ${TOKEN_HINT}.`,
 		facts: facts(head, subject),
 	});
 }
@@ -97,13 +98,13 @@ export function hubError(head: ResponseHead, body: string, subject: Subject): Hf
 	if (code === "GatedRepo") return gated(head, subject);
 	if (message === "Access to this resource is disabled.") {
 		return new HfStreamDcpError("HUB_NOT_FOUND", `the Hub has disabled ${subject.repo}`, {
-			hint: "the model's page may say why",
+			hint: "The model's page may say why.",
 			facts: { ...facts(head, subject), what: "repo" },
 		});
 	}
 	if (head.status === 401 && /invalid credentials/i.test(`${message} ${body}`)) {
 		return new HfStreamDcpError("HUB_UNAUTHORIZED", "the Hub does not accept the token", {
-			hint: `make a new token in the account's settings and ${TOKEN_HINT}`,
+			hint: `Make a new token in the account's settings and ${TOKEN_HINT}.`,
 			facts: facts(head, subject),
 		});
 	}
@@ -115,7 +116,7 @@ export function hubError(head: ResponseHead, body: string, subject: Subject): Hf
 			"HUB_UNAUTHORIZED",
 			`the Hub refuses ${describe(subject)}${reason}`,
 			{
-				hint: subject.hasToken ? "check what the token may read" : TOKEN_HINT,
+				hint: subject.hasToken ? "Check what the token may read." : ALONE_TOKEN_HINT,
 				facts: facts(head, subject),
 			},
 		);
@@ -152,7 +153,7 @@ function rateLimited(head: ResponseHead, host: string): HfStreamDcpError {
 	const retryAfterMs = parseRetryAfterMs(head.headers);
 	const wait = retryAfterMs === undefined ? "" : `, free again in ${retryAfterMs / 1000} s`;
 	return new HfStreamDcpError("HUB_RATE_LIMITED", `${name} of ${host} is used up${wait}`, {
-		hint: `signed-in users have a higher limit: ${TOKEN_HINT}`,
+		hint: `Signed-in users have a higher limit: ${TOKEN_HINT}.`,
 		retryable: true,
 		facts: { ...facts(head), bucket, retryAfterMs },
 	});

@@ -95,7 +95,7 @@ function decode(head: ResponseHead, body: Buffer, limitBytes: number, what: stri
 
 function unreadable(message: string, cause?: unknown): HfStreamDcpError {
 	return new HfStreamDcpError("SOURCE_UNREADABLE", message, {
-		hint: "a proxy on the way compresses answers that must not be compressed: go around it",
+		hint: "A proxy on the way compresses answers that must not be compressed: go around it.",
 		cause,
 	});
 }
@@ -126,7 +126,7 @@ function collect(
 			const commit = head.headers.get("x-repo-commit");
 			if (commit !== null && wanted.commit !== undefined && commit !== wanted.commit) {
 				throw new HfStreamDcpError("SOURCE_CHANGED", `${what} comes from commit ${commit}`, {
-					hint: "check HF_ENDPOINT and the caches on the way, then start again",
+					hint: "Check HF_ENDPOINT and the caches on the way, then start again.",
 					facts: { ...subject, commit },
 				});
 			}
@@ -137,7 +137,7 @@ function collect(
 			url = target;
 		}
 		throw new HfStreamDcpError("HTTP_STATUS", `${what} is redirected too often`, {
-			hint: "check HF_ENDPOINT and the proxies on the way",
+			hint: "Check HF_ENDPOINT and the proxies on the way.",
 			facts: { url: withoutQuery(wanted.url) },
 		});
 	});
@@ -147,7 +147,7 @@ function keepAll(pieces: Uint8Array[], limitBytes: number, subject: Subject): Re
 	const refuse = (bytes: number): never => {
 		const what = subject.file ?? `the listing of ${subject.repo}`;
 		throw new HfStreamDcpError("SOURCE_UNREADABLE", `${what} has ${bytes} bytes or more`, {
-			hint: `files of this kind are read up to ${limitBytes} bytes`,
+			hint: `Files of this kind are read up to ${limitBytes} bytes.`,
 			facts: { ...subject, bytes, limitBytes },
 		});
 	};
@@ -203,6 +203,6 @@ function notAHub(client: HubClient, subject: Subject, cause: unknown): HfStreamD
 	return new HfStreamDcpError(
 		"HTTP_STATUS",
 		`${client.endpoint} does not answer as a Hub about ${subject.repo}`,
-		{ hint: "check HF_ENDPOINT", facts: { ...subject, endpoint: client.endpoint }, cause },
+		{ hint: "Check HF_ENDPOINT.", facts: { ...subject, endpoint: client.endpoint }, cause },
 	);
 }

@@ -118,7 +118,7 @@ function keepBeginning(into: Uint8Array[]): (piece: Uint8Array) => void {
 function offline(subject: Subject): HfStreamDcpError {
 	const what = subject.file === undefined ? subject.repo : `${subject.file} of ${subject.repo}`;
 	return new HfStreamDcpError("OFFLINE", `${what} is not in the cache and the Hub is offline`, {
-		hint: "unset HF_HUB_OFFLINE to let it be fetched",
+		hint: "Unset HF_HUB_OFFLINE to let it be fetched.",
 		facts: { repo: subject.repo, file: subject.file },
 	});
 }
@@ -158,7 +158,7 @@ export function redirectTarget(head: ResponseHead): string | undefined {
 export function refusedRedirect(head: ResponseHead, why: string): HfStreamDcpError {
 	const { host } = new URL(head.url);
 	return new HfStreamDcpError("HTTP_STATUS", `${host} redirects ${why}: not followed`, {
-		hint: "check HF_ENDPOINT and the proxies on the way",
+		hint: "Check HF_ENDPOINT and the proxies on the way.",
 		facts: { url: withoutQuery(head.url), status: head.status },
 	});
 }

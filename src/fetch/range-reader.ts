@@ -130,7 +130,7 @@ async function receiveOnce(
 function asStale(error: unknown): unknown {
 	if (!isHfStreamDcpError(error, "HTTP_STATUS") || error.retryable) return error;
 	const { code, message, facts, cause } = error;
-	const hint = "the Hub was asked for a new URL each time: try again later";
+	const hint = "The Hub was asked for a new URL each time: try again later.";
 	return new HfStreamDcpError(code, message, { hint, facts, cause, retryable: true });
 }
 
@@ -193,7 +193,7 @@ function wrongAnswer(
 ): HfStreamDcpError {
 	const { host } = new URL(head.url);
 	return new HfStreamDcpError(code, `${host} sent ${what} for ${file.path} of ${file.repo}`, {
-		hint: "a proxy or mirror on the way does not serve byte ranges: go around it, or set HF_ENDPOINT to the Hub itself",
+		hint: "A proxy or mirror on the way does not serve byte ranges: go around it, or set HF_ENDPOINT to the Hub itself.",
 		retryable: true,
 		facts: {
 			url: withoutQuery(head.url),

@@ -101,7 +101,7 @@ export async function locate(options: LocateOptions): Promise<Location> {
 
 function tooManyRedirects(file: PinnedFile): HfStreamDcpError {
 	return new HfStreamDcpError("HTTP_STATUS", `${file.path} is redirected too often`, {
-		hint: "check HF_ENDPOINT and the proxies on the way",
+		hint: "Check HF_ENDPOINT and the proxies on the way.",
 		facts: { repo: file.repo, file: file.path, redirects: MAX_REDIRECTS },
 	});
 }
@@ -162,7 +162,7 @@ export function changed(
 		"SOURCE_CHANGED",
 		`${file.path} of ${file.repo} changed during the run: its ${what} is ${String(now)}, not ${String(before)}`,
 		{
-			hint: "a pinned commit never changes at the Hub: check HF_ENDPOINT and the caches on the way, then start again",
+			hint: "A pinned commit never changes at the Hub: check HF_ENDPOINT and the caches on the way, then start again.",
 			facts: { repo: file.repo, commit: file.commit, file: file.path, what, now, before },
 		},
 	);

@@ -24,7 +24,7 @@ function assertFsdpOnly(parallelism: Parallelism): void {
 		if (degree === 1) continue;
 		throw layoutInvalid(
 			`${axis} ${degree}: how a trainer cuts Hugging Face modules by ${axis} is not known; only FSDP2 and HSDP are`,
-			`leave ${axis} at 1, or choose a torchtitan target`,
+			`Leave ${axis} at 1, or choose a torchtitan target.`,
 			{ axis, degree },
 		);
 	}
@@ -42,14 +42,14 @@ function assertTorchtitanFits(
 		if (heads % tp === 0) continue;
 		throw layoutInvalid(
 			`tp ${tp} does not divide the ${heads} ${what} of the model`,
-			`choose a tp that divides ${heads}`,
+			`Choose a tp that divides ${heads}.`,
 			{ tp, heads },
 		);
 	}
 	if (pp > 1 && tiedEmbeddings) {
 		throw layoutInvalid(
 			`pp ${pp}: the model's embedding and head are one parameter, which cannot lie on two pipeline stages`,
-			"use pp 1 for this model",
+			"Use pp 1 for this model.",
 			{ pp },
 		);
 	}
@@ -61,14 +61,14 @@ function assertTorchtitanFits(
 	if (experts % ep !== 0) {
 		throw layoutInvalid(
 			`ep ${ep} does not divide the model's ${experts} experts`,
-			`choose an ep that divides ${experts}`,
+			`Choose an ep that divides ${experts}.`,
 			{ ep, experts },
 		);
 	}
 	if (etp > 1 && !rules.expertTensorParallel) {
 		throw layoutInvalid(
 			`etp ${etp}: this release of the trainer has no expert tensor parallelism; torchtitan removed it on 2026-04-30`,
-			"leave etp at 1, or choose the key profile of an earlier release",
+			"Leave etp at 1, or choose the key profile of an earlier release.",
 			{ etp },
 		);
 	}

@@ -76,7 +76,7 @@ export function assertStorable(fqn: string, shape: Shape, storage: StorageCuts):
 		if (size === undefined) {
 			throw layoutInvalid(
 				`${fqn} has shape ${formatShape(shape)}, but ${cut.axis} cuts dimension ${cut.dim} of it`,
-				"check that the model is of the chosen family and that its shapes are what the family expects",
+				"Check that the model is of the chosen family and that its shapes are what the family expects.",
 				{ fqn, shape, axis: cut.axis, dim: cut.dim },
 			);
 		}
@@ -106,7 +106,7 @@ function assertEvenInnerCut(
 		if (left % parts === 0) continue;
 		throw layoutInvalid(
 			`${fqn} of shape ${formatShape(shape)}: FSDP over ${parts} ranks must cut dimension ${cut.dim}, of which a rank has ${left}, and FSDP2 cannot cut it unevenly`,
-			`choose dp_shard, cp, tp and ep so that ${parts} ranks divide ${left}, or fewer ranks per expert so that FSDP cuts whole experts`,
+			`Choose dp_shard, cp, tp and ep so that ${parts} ranks divide ${left}, or fewer ranks per expert so that FSDP cuts whole experts.`,
 			{ fqn, shape, dim: cut.dim, ranks: parts, size: left },
 		);
 	}
@@ -133,7 +133,7 @@ function assertSpecMatchesBytes(
 		const [first = "tp"] = axes;
 		throw layoutInvalid(
 			`${fqn} of shape ${formatShape(shape)}: dimension ${dim} is cut by ${axes.join(" and then by ")}, and the ${axisSize(storage.mesh, first)} ranks of ${first} do not divide ${at(shape, dim)}; torch's chunk metadata then disagrees with the bytes that FSDP holds, so the job could neither save nor load a checkpoint`,
-			`choose a ${first} size that divides ${at(shape, dim)}`,
+			`Choose a ${first} size that divides ${at(shape, dim)}.`,
 			{ fqn, shape, dim, axes },
 		);
 	}

@@ -110,7 +110,7 @@ function resolveDpShard(input: ParallelismInput, others: number): number {
 	if (worldSize % others !== 0) {
 		throw layoutInvalid(
 			`a world of ${worldSize} ranks cannot be divided by dp_replicate × cp × tp × pp = ${others}`,
-			"choose degrees whose product divides the world size",
+			"Choose degrees whose product divides the world size.",
 			{ worldSize, product: others },
 		);
 	}
@@ -136,21 +136,21 @@ function assertDegreesFit(parallelism: Parallelism, given: number | undefined): 
 	if (given !== undefined && given !== worldSize) {
 		throw layoutInvalid(
 			`dp_replicate ${dpReplicate} × dp_shard ${dpShard} × cp ${cp} × tp ${tp} × pp ${pp} = ${worldSize} ranks, but the world size is ${given}`,
-			"change one degree, or leave dp_shard out to let it take the rest",
+			"Change one degree, or leave dp_shard out to let it take the rest.",
 			{ product: worldSize, worldSize: given },
 		);
 	}
 	if (worldSize > MAX_RANKS) {
 		throw layoutInvalid(
 			`the degrees multiply to ${worldSize} ranks; at most ${MAX_RANKS} are supported`,
-			"check the degrees for a typing error",
+			"Check the degrees for a typing error.",
 			{ worldSize, limit: MAX_RANKS },
 		);
 	}
 	if (etp !== 1 && etp !== tp) {
 		throw layoutInvalid(
 			`etp ${etp} is neither 1 nor tp (${tp}); torchtitan knows no other`,
-			"set etp to 1 or to the tp degree",
+			"Set etp to 1 or to the tp degree.",
 			{ etp, tp },
 		);
 	}
@@ -159,7 +159,7 @@ function assertDegreesFit(parallelism: Parallelism, given: number | undefined): 
 	if ((dpShard * cp * tp) % expertRanks !== 0) {
 		throw layoutInvalid(
 			`ep ${ep}${etp > 1 ? ` × etp ${etp}` : ""} does not divide dp_shard × cp × tp = ${dpShard * cp * tp}, the ranks that experts are spread over`,
-			"choose an ep that divides it",
+			"Choose an ep that divides it.",
 			{ ep, etp, ranks: dpShard * cp * tp },
 		);
 	}

@@ -72,7 +72,7 @@ function ranksByModule(
 			if (ranks.has(module)) {
 				throw layoutInvalid(
 					`module ${module} is in more than one pipeline stage`,
-					"list every module once",
+					"List every module once.",
 					{ module, stage },
 				);
 			}
@@ -110,7 +110,7 @@ function countStages(
 	if (style === "loop" && stages < 2 * pp) {
 		throw layoutInvalid(
 			`${layersPerStage} layers per stage make ${stages} stages, one per pipeline rank, and ${schedule} wants several`,
-			"choose fewer layers per stage, or a schedule of one stage per rank",
+			"Choose fewer layers per stage, or a schedule of one stage per rank.",
 			{ stages, pp, schedule },
 		);
 	}
@@ -126,7 +126,7 @@ function stagesFromModules(
 		scheduleStyle(schedule),
 		pp,
 		parts.length,
-		"change the number of model parts",
+		"Change the number of model parts.",
 	);
 	return parts;
 }
@@ -162,7 +162,7 @@ function stagesFromLayers(
 	if (perStage < Math.max(1, firstStageLessLayers, lastStageLessLayers)) {
 		throw layoutInvalid(
 			`${layers} layers, with the embedding counted as ${firstStageLessLayers} and the head as ${lastStageLessLayers}, are too few for ${stages} pipeline stages`,
-			"use fewer pipeline ranks, a schedule with fewer stages, or lower weights of the first and last stage",
+			"Use fewer pipeline ranks, a schedule with fewer stages, or lower weights of the first and last stage.",
 			{ layers, stages, firstStageLessLayers, lastStageLessLayers },
 		);
 	}

@@ -50,7 +50,7 @@ export function parseSchedule(name: string): PipelineSchedule {
 	);
 	if (found !== undefined) return found;
 	throw new HfStreamDcpError("OPTIONS_INVALID", `there is no pipeline schedule "${name}"`, {
-		hint: `choose one of ${PIPELINE_SCHEDULES.join(", ")}`,
+		hint: `Choose one of ${PIPELINE_SCHEDULES.join(", ")}.`,
 		facts: { schedule: name },
 	});
 }

@@ -26,7 +26,7 @@ export function torchtitanCuts(fqn: string, shape: Shape, job: TorchtitanJob): S
 	if (rule === undefined) {
 		throw layoutInvalid(
 			`no layout rule is known for ${fqn}`,
-			"check that the target is the trainer that will load the checkpoint; torchtitan has no parameter of this name",
+			"Check that the target is the trainer that will load the checkpoint; torchtitan has no parameter of this name.",
 			{ fqn },
 		);
 	}
@@ -58,7 +58,7 @@ function denseCuts(
 			if (parallelism.tp > 1) {
 				throw layoutInvalid(
 					`torchtitan has no tensor parallelism for ${fqn}`,
-					"leave tp at 1 for this model",
+					"Leave tp at 1 for this model.",
 					{ fqn, tp: parallelism.tp },
 				);
 			}
@@ -88,7 +88,7 @@ function expertCuts(
 	if (experts % ep !== 0) {
 		throw layoutInvalid(
 			`ep ${ep} does not divide the ${experts} experts of ${fqn}`,
-			"choose an ep that divides the number of experts",
+			"Choose an ep that divides the number of experts.",
 			{ fqn, ep, experts },
 		);
 	}

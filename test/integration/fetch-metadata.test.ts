@@ -218,7 +218,7 @@ describe("typed errors", () => {
 			config,
 			"HUB_GATED",
 			/gated/,
-			/accept its licence/,
+			/Accept its licence/,
 		],
 		["a gated model, a range", { repo: gated }, range, "HUB_GATED", /gated/, /HF_TOKEN/],
 		[
