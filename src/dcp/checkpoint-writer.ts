@@ -10,12 +10,11 @@ import { DataFiles, type PlannedFile } from "./data-files.ts";
 import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
 import { type FinishedEntry, Journal, JOURNAL_NAME } from "./journal.ts";
 import { encodeMetadata } from "./metadata-writer.ts";
+import { defaultMaxOpenFiles } from "./open-file-limit.ts";
 import { createDirectory, prepareDirectory } from "./output-directory.ts";
 import { replaceFile } from "./replace-file.ts";
 import { encodePrefix, encodeSuffix, torchSaveFormat } from "./torch-save.ts";
 
-/** Half of the usual limit of 1024 open files per process; ranks are written in turn, so fewer than ranks means reopening. */
-const DEFAULT_MAX_OPEN_FILES = 512;
 /** Entries up to this many data bytes are checksummed here, so that all of the entry goes out in one system call. */
 const SMALL_ENTRY_BYTES = 16 * 1024;
 
@@ -33,7 +32,7 @@ export interface CheckpointWriterOptions {
 	readonly overwrite: boolean;
 	/** Receives warnings. Progress is announced by whoever calls the sink. */
 	readonly onEvent?: EventListener | undefined;
-	/** @default 512 */
+	/** Data files that are open at once. @default half of what the process may open, at most 4096 */
 	readonly maxOpenFiles?: number | undefined;
 	/** Version of this program, for the journal. @default "unknown" */
 	readonly tool?: string | undefined;
@@ -127,7 +126,7 @@ class DirectoryCheckpointWriter implements CheckpointWriter {
 		this.#fileIndex = new Map(files.map(({ name }, index) => [name, index]));
 		this.#lock = lock;
 		this.#journal = journal;
-		this.#files = new DataFiles(directory, files, options.maxOpenFiles ?? DEFAULT_MAX_OPEN_FILES);
+		this.#files = new DataFiles(directory, files, options.maxOpenFiles ?? defaultMaxOpenFiles());
 		this.#finished = new Uint8Array(entries.length);
 		for (const index of resumed) this.#finished[index] = 1;
 		this.#finishedCount = resumed.length;

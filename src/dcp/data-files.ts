@@ -34,7 +34,7 @@ export class DataFiles implements AsyncDisposable {
 	readonly #open = new Map<number, OpenFile>();
 	/** Files that were written since their last sync. */
 	#dirty = new Set<number>();
-	/** Files whose name is known to be in the directory on disk. */
+	/** Files that this process created, or found, and gave their size. */
 	readonly #named = new Set<number>();
 	#hasNewNames = false;
 
@@ -118,6 +118,8 @@ export class DataFiles implements AsyncDisposable {
 	}
 
 	async #openAt(index: number, path: string): Promise<FileHandle> {
+		// Created and sized once. A file that was closed to make room and then deleted must fail here, not begin anew with holes.
+		if (this.#named.has(index)) return await open(path, constants.O_WRONLY);
 		const handle = await open(path, constants.O_WRONLY | constants.O_CREAT, 0o666);
 		try {
 			await handle.truncate(at(this.#files, index).bytes);
@@ -125,10 +127,8 @@ export class DataFiles implements AsyncDisposable {
 			await handle.close();
 			throw error;
 		}
-		if (!this.#named.has(index)) {
-			this.#named.add(index);
-			this.#hasNewNames = true;
-		}
+		this.#named.add(index);
+		this.#hasNewNames = true;
 		return handle;
 	}
 

@@ -180,3 +180,55 @@ describe("killed in the middle (SIGKILL), the same plan finishes it, byte for by
 		expect(await contents(directory)).toEqual(await contents(undisturbed));
 	});
 });
+
+test.skipIf(process.platform === "win32")(
+	"more ranks than this process may open files",
+	async () => {
+		const rows = Array.from({ length: 200 }, () => 1);
+		const { entries, files } = layOutCheckpoint(
+			["a", "b"].map((fqn) => ({ fqn, dtype: "float32", shape: [200, 3], rows }) as const),
+		);
+		const job = {
+			options: {
+				directory: join(root, "step-0"),
+				planId: "plan",
+				entries,
+				files,
+				overwrite: false,
+			},
+			data: entries.map((entry) => Buffer.from(dataOf(entry)).toString("base64")),
+			flushEvery: 50,
+		};
+		await writeFile(join(root, "job.json"), JSON.stringify(job));
+		const script = join(import.meta.dirname, "../support/dcp-child.mjs");
+		const command = 'ulimit -n 100 && exec "$0" "$@"';
+		const written = execFileSync(
+			"/bin/sh",
+			["-c", command, process.execPath, script, join(root, "job.json")],
+			{ encoding: "utf8" },
+		);
+		expect(written.trim().split("\n").length).toBe(entries.length);
+	},
+);
+
+test("a data file that disappears while it is written is an error, also when it was closed to make room", async () => {
+	const { entries, files } = checkpoint;
+	const directory = join(root, "step-0");
+	await using writer = await openCheckpointWriter({
+		directory,
+		planId: "plan",
+		entries,
+		files,
+		overwrite: false,
+		maxOpenFiles: 1,
+	});
+	for (let entry = 0; entry < 4; entry++) await writeEntry(writer, entries, entry);
+	for (const name of files.map((file) => file.name)) await rm(join(directory, name));
+	const rest = async (): Promise<void> => {
+		for (let entry = 4; entry < 8; entry++) await writeEntry(writer, entries, entry);
+	};
+	await expect(rest()).rejects.toMatchObject({
+		code: "OUTPUT_WRITE",
+		message: expect.stringContaining("disappeared") as string,
+	});
+});
