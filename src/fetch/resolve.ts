@@ -79,13 +79,9 @@ export async function locate(options: LocateOptions): Promise<Location> {
 		file: file.path,
 		hasToken: client.hasToken,
 	};
-	// A range is bound by a GET: what a client that follows redirects would send.
-	const method = range === undefined ? "HEAD" : "GET";
-	const receiver = range === undefined ? ignoreBody : headOnly;
 	let url = resolveUrl(client.endpoint, file.repo, file.commit, file.path);
 	for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
-		const hop: Hop = { method, url, subject, ...(range === undefined ? {} : { range }) };
-		const head = await client.send(hop, receiver, signal);
+		const head = await askHead(client, { url, subject, range }, signal);
 		checkPinned(file, head);
 		const target = redirectTarget(head);
 		if (target === undefined) return direct(client, head);
@@ -97,6 +93,30 @@ export async function locate(options: LocateOptions): Promise<Location> {
 		url = target;
 	}
 	throw tooManyRedirects(file);
+}
+
+/**
+ * The head of the Hub's answer. Without a range by HEAD, or by a GET whose body is cut where HEAD is not allowed, as at some
+ * mirrors. With one by GET: what a client that follows redirects would send, and what binds the URL to the range.
+ */
+async function askHead(
+	client: HubClient,
+	hop: Pick<Hop, "url" | "subject"> & { readonly range: string | undefined },
+	signal: AbortSignal | undefined,
+): Promise<ResponseHead> {
+	const { url, subject, range } = hop;
+	if (range !== undefined) {
+		return client.send({ method: "GET", url, subject, range }, headOnly, signal);
+	}
+	try {
+		return await client.send({ method: "HEAD", url, subject }, ignoreBody, signal);
+	} catch (error) {
+		const isRefused =
+			isHfStreamDcpError(error, "HTTP_STATUS") &&
+			(error.facts["status"] === 405 || error.facts["status"] === 501);
+		if (!isRefused) throw error;
+		return client.send({ method: "GET", url, subject }, headOnly, signal);
+	}
 }
 
 function tooManyRedirects(file: PinnedFile): HfStreamDcpError {
