@@ -136,12 +136,17 @@ export function statusError(head: ResponseHead, text: string, what: string): HfS
 	const host = new URL(head.url).host;
 	const said = text.trim().replaceAll(/\s+/g, " ").slice(0, 200);
 	if (head.status === 429) return rateLimited(head, host);
+	// 501: the server does not know the method, and will not learn it.
+	const isPassing = head.status === 408 || (head.status >= 500 && head.status !== 501);
 	const details = said === "" || /^<(!|html)/i.test(said) ? "" : `: ${said}`;
 	return new HfStreamDcpError(
 		"HTTP_STATUS",
 		`${host} answered ${head.status} for ${what}${details}`,
 		{
-			retryable: head.status === 408 || head.status >= 500,
+			hint: isPassing
+				? "The fault is the server's: run the same command again later."
+				: "Check HF_ENDPOINT and the proxies on the way.",
+			retryable: isPassing,
 			facts: { ...facts(head), retryAfterMs: parseRetryAfterMs(head.headers), text: said },
 		},
 	);
@@ -166,16 +171,34 @@ function causeCode(cause: unknown): string {
 	return cause instanceof Error && "code" in cause ? String(cause.code) : "";
 }
 
-/** The error for an exchange that failed below HTTP: name look-up, connection, TLS, a cut or silent body. */
+/** The status of a proxy that refuses a tunnel: undici 7.30 `lib/dispatcher/proxy-agent.js` has it in the message alone. */
+const PROXY_STATUS = /^Proxy response \((\d+)\)/;
+
+function proxyRefusal(status: number, url: string, cause: unknown): HfStreamDcpError {
+	const { host } = new URL(url);
+	return new HfStreamDcpError("NETWORK_FAILED", `the proxy answered ${status} for ${host}`, {
+		hint:
+			status === 407
+				? "Put its user and password into the proxy variable: http://user:password@host:port."
+				: "Correct the proxy variables, or name the host in NO_PROXY.",
+		retryable: status >= 500 || status === 408 || status === 429,
+		facts: { url: withoutQuery(url), proxyStatus: status },
+		cause,
+	});
+}
+
+/** The error for an exchange that failed below HTTP: name look-up, proxy, connection, TLS, a cut or silent body. */
 export function networkError(cause: unknown, url: string): HfStreamDcpError {
 	const { host } = new URL(url);
+	const proxyStatus = PROXY_STATUS.exec(cause instanceof Error ? cause.message : "")?.[1];
+	if (proxyStatus !== undefined) return proxyRefusal(Number(proxyStatus), url, cause);
 	const code = causeCode(cause);
 	const reason = cause instanceof Error && cause.message !== "" ? cause.message : code;
 	const isCertificate = CERTIFICATE_CODE.test(code);
 	return new HfStreamDcpError("NETWORK_FAILED", `connection to ${host} failed: ${reason}`, {
 		hint: isCertificate
-			? "set SSL_CERT_FILE to the CA bundle of your network"
-			: "check the network, HF_ENDPOINT and the proxy variables",
+			? "Set SSL_CERT_FILE to the CA bundle of your network."
+			: "Check the network, HF_ENDPOINT and the proxy variables.",
 		retryable: !isCertificate && code !== "UND_ERR_INVALID_ARG",
 		facts: { url: withoutQuery(url), causeCode: code === "" ? undefined : code },
 		cause,

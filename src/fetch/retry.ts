@@ -35,7 +35,7 @@ function gaveUp(error: HfStreamDcpError, tries: number): HfStreamDcpError {
 /**
  * Calls `attempt` until it succeeds, fails for good, or has failed too often in a row.
  *
- * Only errors marked `retryable` are tried again; a fact `retryAfterMs` replaces the backoff. A failure for slowness counts
+ * Only errors marked `retryable` are tried again; a fact `retryAfterMs` prolongs the backoff. A failure for slowness counts
  * even when bytes arrived, otherwise a peer that drips would be asked forever.
  *
  * @param attempt - Gets its number, from 1.
@@ -60,7 +60,8 @@ export async function retry<T>(
 			failures++;
 			if (failures > options.timeouts.retries) throw gaveUp(error, failures);
 			const asked = error.facts["retryAfterMs"];
-			const delayMs = typeof asked === "number" ? asked : backoffMs(failures, options);
+			// Never shorter than the backoff: some servers say `Retry-After: 0` as long as they are down.
+			const delayMs = Math.max(typeof asked === "number" ? asked : 0, backoffMs(failures, options));
 			options.emit({ kind: "retry", what: options.what, reason: error.message, delayMs });
 			await options.clock.wait(delayMs, signal);
 		}

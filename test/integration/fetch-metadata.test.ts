@@ -110,6 +110,35 @@ describe("a healthy Hub", () => {
 	});
 });
 
+describe("a proxy with a login", () => {
+	test("gets it from the variable, and nobody else does", async () => {
+		await using proxy = await startForwardProxy("me:secret");
+		const httpProxy = proxy.url.replace("//", "//me:secret@");
+		await using stage = await setStage({
+			environment: { proxy: { httpProxy, httpsProxy: "", noProxy: "" } },
+			intercept: ({ request }, next) => {
+				expect(request.headers["proxy-authorization"]).toBeUndefined();
+				next();
+			},
+		});
+		expect(CONTENT_BYTES.equals(await stage.read())).toBe(true);
+	});
+
+	test("refuses at once who has none", async () => {
+		await using proxy = await startForwardProxy("me:secret");
+		const proxied = { httpProxy: proxy.url, httpsProxy: "", noProxy: "" };
+		await using stage = await setStage({ environment: { proxy: proxied } });
+		await expect(stage.read()).rejects.toMatchObject({
+			code: "NETWORK_FAILED",
+			message: `the proxy answered 407 for ${new URL(stage.hub.endpoint).host}`,
+			hint: expect.stringContaining("user:password@") as string,
+			retryable: false,
+		});
+		expect(proxy.tunnels).toHaveLength(1);
+		expect(stage.hub.requests).toEqual([]);
+	});
+});
+
 describe("faults that pass", () => {
 	test("a small file is asked for again after resets and server errors", async () => {
 		let turn = 0;

@@ -8,12 +8,22 @@ export interface ForwardProxy extends AsyncDisposable {
 	readonly tunnels: readonly string[];
 }
 
-/** A proxy that does nothing but CONNECT. */
-export async function startForwardProxy(): Promise<ForwardProxy> {
+/**
+ * A proxy that does nothing but CONNECT.
+ *
+ * @param login - `user:password` that it demands.
+ */
+export async function startForwardProxy(login?: string): Promise<ForwardProxy> {
+	const demanded =
+		login === undefined ? undefined : `Basic ${Buffer.from(login).toString("base64")}`;
 	const tunnels: string[] = [];
 	const server = createServer((_, response) => response.writeHead(501).end());
 	server.on("connect", (request, client, head: Buffer) => {
 		tunnels.push(request.url ?? "");
+		if (demanded !== undefined && request.headers["proxy-authorization"] !== demanded) {
+			client.end("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n");
+			return;
+		}
 		const { hostname, port } = new URL(`http://${request.url}`);
 		const upstream = connect(Number(port), hostname, () => {
 			client.write("HTTP/1.1 200 Connection Established\r\n\r\n");

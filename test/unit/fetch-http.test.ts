@@ -126,7 +126,20 @@ describe("the Hub's answers as errors", () => {
 		const error = hubError(head(status, headers), body, subject);
 		expect([error.code, error.facts["what"]]).toEqual([code, what]);
 		expect(error.retryable).toBe(status === 429 || status === 500);
-		expect(error.hint === undefined).toBe(code === "HTTP_STATUS");
+		expect(error.hint).toMatch(/^[A-Z].*\.$/);
+	});
+
+	test.each([
+		[408, true],
+		[418, false],
+		[500, true],
+		[501, false],
+		[503, true],
+		[520, true],
+	])("a %d may pass: %s", (status, passes) => {
+		const error = statusError(head(status), "", "f");
+		expect(error.retryable).toBe(passes);
+		expect(error.hint).toMatch(passes ? /again later/ : /HF_ENDPOINT/);
 	});
 
 	test("a text is quoted, a page is not", () => {
@@ -206,6 +219,14 @@ describe("retry", () => {
 		const given = options();
 		await retry(given, (number) => (number === 1 ? Promise.reject(busy) : Promise.resolve()));
 		expect(given.clock.waits).toEqual([88_000]);
+	});
+
+	test("backs off from a server that asks for no delay", async () => {
+		const facts = { retryAfterMs: 0 };
+		const down = new HfStreamDcpError("HTTP_STATUS", "503", { retryable: true, facts });
+		const given = options();
+		await expect(retry(given, () => Promise.reject(down))).rejects.toThrow("gave up");
+		expect(given.clock.waits).toEqual([100, 200, 300]);
 	});
 
 	test.each([new HfStreamDcpError("HUB_GATED", "gated"), new Error("a bug")])(
