@@ -155,7 +155,7 @@ export function redirectTarget(head: ResponseHead): string | undefined {
 }
 
 /** The error for a redirect that is not followed. */
-export function refusedRedirect(head: ResponseHead, why: string): HfStreamDcpError {
+function refusedRedirect(head: ResponseHead, why: string): HfStreamDcpError {
 	const { host } = new URL(head.url);
 	return new HfStreamDcpError("HTTP_STATUS", `${host} redirects ${why}: not followed`, {
 		hint: "Check HF_ENDPOINT and the proxies on the way.",

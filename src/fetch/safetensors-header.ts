@@ -32,7 +32,7 @@ export interface SafetensorsHeader {
 export const HEADER_LENGTH_BYTES = 8;
 
 /** Longest JSON, bytes: safetensors 0.8 `MAX_HEADER_SIZE`. Fatal beyond. */
-export const MAX_HEADER_JSON_BYTES = 100_000_000;
+const MAX_HEADER_JSON_BYTES = 100_000_000;
 
 /** Most dimensions: what PyTorch's dimension sets hold. safetensors has no limit. Fatal beyond. */
 const MAX_DIMENSIONS = 64;

@@ -1,40 +1,7 @@
-import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
 import { mkdtemp, open, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { text } from "node:stream/consumers";
 import { createLocalHub } from "../../src/demo/local-hub.ts";
-
-const CLI = fileURLToPath(new URL("../../dist/bin/hf-stream-dcp.js", import.meta.url));
-
-/** What a run of the command line left. */
-export interface CliResult {
-	readonly code: number | null;
-	readonly stdout: string;
-	readonly stderr: string;
-}
-
-/** Runs the built command line as a user would: its own process, its own empty Hub cache. */
-export async function runCli(
-	args: readonly string[],
-	env: { readonly [name: string]: string },
-): Promise<CliResult> {
-	if (!existsSync(CLI)) throw new Error(`${CLI} is missing: run "npm run build" first`);
-	const child = spawn(process.execPath, [CLI, ...args], {
-		stdio: ["ignore", "pipe", "pipe"],
-		env: { PATH: process.env["PATH"] ?? "", ...env },
-	});
-	const [stdout, stderr, code] = await Promise.all([
-		text(child.stdout),
-		text(child.stderr),
-		new Promise<number | null>((resolve, reject) => {
-			child.once("error", reject).once("close", resolve);
-		}),
-	]);
-	return { code, stdout, stderr };
-}
 
 /** What a test file opened and must close, last first. */
 export class Resources {

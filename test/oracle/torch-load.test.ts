@@ -3,13 +3,13 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { findPython } from "../support/python.ts";
+import { runCli } from "../support/run-cli.ts";
 import {
 	countRanges,
 	type ModelHub,
 	openModelHub,
 	readSavedFiles,
 	Resources,
-	runCli,
 	type SavedFile,
 	temporaryDirectory,
 } from "./conversion.ts";

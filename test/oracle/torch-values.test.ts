@@ -2,13 +2,8 @@ import { open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { findPython } from "../support/python.ts";
-import {
-	type ModelHub,
-	openModelHub,
-	Resources,
-	runCli,
-	temporaryDirectory,
-} from "./conversion.ts";
+import { runCli } from "../support/run-cli.ts";
+import { type ModelHub, openModelHub, Resources, temporaryDirectory } from "./conversion.ts";
 import { layoutFlags, layoutPath } from "./layouts.ts";
 import { Oracle, type WholeReport } from "./oracle.ts";
 

@@ -53,12 +53,7 @@ export function evaluateExpr(expr: Expr, read: ReadSource): Uint8Array {
 }
 
 /** The bytes of one box of a dense row-major tensor. */
-export function takeBox(
-	bytes: Uint8Array,
-	shape: readonly number[],
-	dtype: Dtype,
-	box: Box,
-): Uint8Array {
+function takeBox(bytes: Uint8Array, shape: readonly number[], dtype: Dtype, box: Box): Uint8Array {
 	const width = itemBytes(dtype);
 	const out = new Uint8Array(product(box.size) * width);
 	if (out.length === 0) return out;

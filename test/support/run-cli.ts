@@ -1,4 +1,5 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 
@@ -23,6 +24,7 @@ export function startCli(
 	args: readonly string[],
 	env: { readonly [name: string]: string },
 ): CliRun {
+	if (!existsSync(BIN)) throw new Error(`${BIN} is missing: run "npm run build" first`);
 	const child = spawn(process.execPath, [BIN, ...args], {
 		env: { PATH: process.env["PATH"], ...env },
 		stdio: ["ignore", "pipe", "pipe"],

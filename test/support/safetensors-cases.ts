@@ -60,7 +60,7 @@ function bytes(...parts: readonly (string | readonly number[])[]): Uint8Array {
 }
 
 /** Dtypes of safetensors 0.8 that we can hold, with their bytes per element. */
-export const HELD_DTYPES: readonly (readonly [name: string, itemBytes: number])[] = [
+const HELD_DTYPES: readonly (readonly [name: string, itemBytes: number])[] = [
 	["BOOL", 1],
 	["U8", 1],
 	["I8", 1],
