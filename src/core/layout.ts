@@ -18,7 +18,7 @@ export interface Layout {
 	 * The distinct blocks of one tensor. They cover it without overlap; blocks without elements are left out.
 	 * Ordered by the first rank that holds each.
 	 *
-	 * @throws {LayoutInvalidError} `LAYOUT_INVALID` when this tensor cannot be cut as the mesh demands.
+	 * @throws {HfStreamDcpError} `LAYOUT_INVALID` when this tensor cannot be cut as the mesh demands.
 	 */
 	shardsOf(fqn: string, shape: Shape): readonly Shard[];
 }

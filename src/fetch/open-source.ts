@@ -23,7 +23,7 @@ export interface OpenSourceOptions {
 	/** Branch, tag or commit. Not for directories. @default "main" */
 	readonly revision?: string | undefined;
 	readonly environment: HubEnvironment;
-	/** Most requests at a time. */
+	/** Connections to one origin at a time, and headers read at a time. */
 	readonly connections: number;
 	/** Stops the opening and every read of the source. */
 	readonly signal?: AbortSignal | undefined;
