@@ -79,6 +79,9 @@ export function cutBeforeEnd(bytes: number): Fault {
 	return (call, asked) => cutAfter(asked.body.length - bytes)(call, asked);
 }
 
+/** As {@link cutAfter} half of what was asked for, however little that is. */
+export const cutHalfway: Fault = (call, asked) => cutAfter(asked.body.length >> 1)(call, asked);
+
 /** The whole file, status 200. */
 export const ignoreRange: Fault = ({ response }, { content }) => {
 	response.writeHead(200, { "Content-Length": content.length }).end(content);
@@ -101,7 +104,7 @@ export const shortHonest: Fault = ({ response }, { body, headers }) => {
 /** No Content-Length (chunked) and a body that ends early without any sign. */
 export const shortChunked: Fault = ({ response }, { body, headers }) => {
 	const { "Content-Range": range } = headers;
-	response.writeHead(206, { "Content-Range": range ?? "" }).end(body.subarray(0, 1000));
+	response.writeHead(206, { "Content-Range": range ?? "" }).end(body.subarray(0, body.length >> 1));
 };
 
 /** No Content-Length (chunked) and a byte too many. */
@@ -119,11 +122,11 @@ export const gzipped: Fault = ({ response }, { body, headers }) => {
 	response.writeHead(206, { ...headers, "Content-Encoding": "gzip" }).end(packed);
 };
 
-/** Sends `bytes` bytes and then nothing, with the connection open. */
+/** Sends `bytes` bytes, but never all, and then nothing, with the connection open. */
 export function stallAfter(bytes: number): Fault {
 	return ({ response }, { body, headers }) => {
 		response.writeHead(206, headers);
-		response.write(body.subarray(0, bytes));
+		response.write(body.subarray(0, Math.min(bytes, body.length - 1)));
 	};
 }
 
