@@ -96,8 +96,10 @@ function remainingBytes(state: State): number | undefined {
 }
 
 function describe(state: State, rate: number, isLog: boolean): string {
-	const words = PHASE_WORDS[state.phase] ?? state.phase;
-	if (state.totals === undefined || state.phase !== "stream") return words;
+	const retries = describeRetries(state, isLog);
+	if (state.totals === undefined || state.phase !== "stream") {
+		return [PHASE_WORDS[state.phase] ?? state.phase, ...retries].join(" · ");
+	}
 	const { fetchBytes, entries } = state.totals;
 	const remaining = remainingBytes(state) ?? 0;
 	const parts = [
@@ -107,11 +109,13 @@ function describe(state: State, rate: number, isLog: boolean): string {
 		`${formatCount(state.entriesDone)}/${formatCount(entries)} entries`,
 	];
 	if (fetchBytes === 0) parts.splice(0, 3);
-	if (state.retries > 0) {
-		const last = isLog && state.lastRetry !== undefined ? ` (last: ${state.lastRetry})` : "";
-		parts.push(`${plural(state.retries, "retry", "retries")}${last}`);
-	}
-	return parts.join(" · ");
+	return [...parts, ...retries].join(" · ");
+}
+
+function describeRetries(state: State, isLog: boolean): string[] {
+	if (state.retries === 0) return [];
+	const last = isLog && state.lastRetry !== undefined ? ` (last: ${state.lastRetry})` : "";
+	return [`${plural(state.retries, "retry", "retries")}${last}`];
 }
 
 function toJson(state: State, rate: number, seconds: number): object {

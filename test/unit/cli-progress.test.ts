@@ -47,6 +47,17 @@ describe("in a log", () => {
 		);
 	});
 
+	test("says so before the first byte, too: a Hub out of reach is tried for a minute", () => {
+		const { io, emit } = start({});
+		const reason = "getaddrinfo ENOTFOUND hub.test";
+		emit({ kind: "phase", phase: "resolve" });
+		emit({ kind: "retry", what: "org/model", reason, delayMs: 500 });
+		io.advance(5000);
+		expect(io.takeErr()).toBe(
+			"resolving the source · 1 retry (last: org/model: getaddrinfo ENOTFOUND hub.test)\n",
+		);
+	});
+
 	test("does not count what an earlier run finished as still to fetch", () => {
 		const { io, emit } = start({});
 		emit(PLANNED, STREAM);
