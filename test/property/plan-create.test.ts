@@ -2,7 +2,16 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { boxNumel } from "../../src/core/box.ts";
 import { itemBytes } from "../../src/core/dtype.ts";
-import { type Expr, permute, reshape, slice, source, stack } from "../../src/core/expr.ts";
+import {
+	concat,
+	type Expr,
+	fill,
+	permute,
+	reshape,
+	slice,
+	source,
+	stack,
+} from "../../src/core/expr.ts";
 import { contiguousStrides, numel } from "../../src/core/shape.ts";
 import { createPlan } from "../../src/plan/create-plan.ts";
 import { pull } from "../../src/plan/pull.ts";
@@ -110,14 +119,22 @@ const E = 4;
 const D = 24;
 const F = 20;
 
-/** The shapes of a small MoE layer: copies, RoPE, stacked experts, fused gate and up with transposes, transposed down. */
+/** Rows of `parts`, which have two dimensions, interleaved group by group, as fused QKV weights are stored. */
+function fused(parts: readonly Expr[], groups: number): Expr {
+	const grouped = parts.map((part) =>
+		reshape(part, [groups, part.shape[0]! / groups, part.shape[1]!]),
+	);
+	const joined = concat(grouped, 1);
+	return reshape(joined, [joined.shape[0]! * joined.shape[1]!, joined.shape[2]!]);
+}
+
+/** The shapes of a small MoE layer: copies, RoPE, stacked experts, fused gate and up with transposes, transposed down, fused QKV, a constant. */
 function layer(prefix: string): Expr[] {
 	const s = (name: string, shape: number[]): Expr => source(`${prefix}.${name}`, "bfloat16", shape);
 	const gateUp = s("gate_up", [E, D, 2 * F]);
 	const rope = reshape(permute(reshape(s("q", [32, D]), [4, 2, 4, D]), [0, 2, 1, 3]), [32, D]);
 	return [
 		s("norm", [D]),
-		rope,
 		s("o", [D, 32]),
 		permute(slice(gateUp, 2, 0, F), [0, 2, 1]),
 		permute(slice(gateUp, 2, F, 2 * F), [0, 2, 1]),
@@ -126,6 +143,8 @@ function layer(prefix: string): Expr[] {
 			Array.from({ length: E }, (_, e) => s(`experts.${e}.w`, [F, D])),
 			0,
 		),
+		fused([rope, s("k", [16, D]), s("v", [16, D])], 4),
+		fill([E], 0, "float32"),
 	];
 }
 
@@ -134,7 +153,11 @@ describe("createPlan", () => {
 		fc.assert(
 			fc.property(
 				fc.record({
-					parts: fc.tuple(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 4 })),
+					parts: fc.tuple(
+						fc.integer({ min: 1, max: 5 }),
+						fc.integer({ min: 1, max: 4 }),
+						fc.integer({ min: 1, max: 3 }),
+					),
 					replicas: fc.integer({ min: 1, max: 3 }),
 					perFile: fc.integer({ min: 1, max: 12 }),
 					tileBytes: fc.constantFrom(128, 512, 2000, 100_000),
