@@ -1,6 +1,7 @@
 import { crc32 } from "node:zlib";
 import { boxNumel } from "../core/box.ts";
 import { itemBytes } from "../core/dtype.ts";
+import type { ReshardOp } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import { pull } from "../plan/pull.ts";
 import type { PlanPart, PlanTile } from "../plan/types.ts";
@@ -41,8 +42,9 @@ async function writePart(
 	const start = placeIn(entry.box, part.box) * itemBytes(entry.dtype);
 	const output: PartOutput = { entry: part.entry, start, end: start, crc32: 0, writes: [] };
 	try {
-		const runs = directRuns(locate(pull(expr, part.box), places, ranges));
-		if (runs === undefined) await writeGathered(run, staged, ranges, part, output);
+		const ops = locate(pull(expr, part.box), places, ranges);
+		const runs = directRuns(ops);
+		if (runs === undefined) await writeGathered(run, staged, { ranges, part, ops }, output);
 		else {
 			for (const { start: from, end } of runs) {
 				await writeDirectly(run, staged.staging.subarray(from, end), output);
@@ -75,19 +77,25 @@ async function writeDirectly(run: RunState, bytes: Uint8Array, output: PartOutpu
 	}
 }
 
+/** A part, what makes all of it, and where the tile's ranges are staged. */
+interface LocatedPart {
+	readonly ranges: readonly StagedRange[];
+	readonly part: PlanPart;
+	readonly ops: readonly ReshardOp[];
+}
+
 /** Makes the part in windows that fit into a write buffer. */
 async function writeGathered(
 	run: RunState,
 	{ staging }: StagedTile,
-	ranges: readonly StagedRange[],
-	part: PlanPart,
+	{ ranges, part, ops: wholeOps }: LocatedPart,
 	output: PartOutput,
 ): Promise<void> {
 	const { plan, places, backend, buffers, counters } = run;
 	const { expr, dtype } = at(plan.tensors, at(plan.entries, part.entry).tensor);
 	const width = itemBytes(dtype);
 	for (const window of windowsOf(part.box, Math.floor(run.bufferBytes / width))) {
-		const ops = locate(pull(expr, window), places, ranges);
+		const ops = window === part.box ? wholeOps : locate(pull(expr, window), places, ranges);
 		const buffer = await buffers.acquire();
 		const target = buffer.subarray(0, boxNumel(window) * width);
 		try {
