@@ -38,6 +38,8 @@ export async function createDirectory(directory: string): Promise<void> {
 async function makeDirectories(path: string, hasParent: boolean): Promise<void> {
 	try {
 		await mkdir(path);
+		// Its files are synced into it; it must itself outlive a crash.
+		await syncDirectory(dirname(path));
 	} catch (error) {
 		const { code } = error as NodeJS.ErrnoException;
 		if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
