@@ -7,6 +7,7 @@ import { torchSaveFormat } from "./dcp/torch-save.ts";
 import type { OpenedSource } from "./fetch/open-source.ts";
 import { inspectSource } from "./inspect.ts";
 import { createLayout } from "./layout/create-layout.ts";
+import { wholeQkvOf } from "./layout/fused-qkv.ts";
 import { resolveParallelism } from "./layout/parallelism.ts";
 import { mapModel } from "./models/map-model.ts";
 import type { ConversionOptions, ConvertOptions } from "./options.ts";
@@ -28,6 +29,8 @@ export interface Preparation extends AsyncDisposable {
 	readonly headerBytes: number;
 	/** Size of `.metadata`. */
 	readonly metadataBytes: number;
+	/** Bytes of `wq`, `wk`, `wv` that a rank will read whole because its model fuses QKV: the most of any rank. */
+	readonly wholeQkvBytes: number;
 	/** What the user should know of the source, one sentence each. */
 	readonly warnings: readonly string[];
 }
@@ -53,6 +56,8 @@ export interface ConvertSummary {
 	/** Bytes of tensor data written in this run. */
 	readonly writtenBytes: number;
 	readonly metadataBytes: number;
+	/** As in {@link Preparation}. */
+	readonly wholeQkvBytes: number;
 	/** Entries that an earlier, interrupted run had finished. */
 	readonly resumedEntries: number;
 	/** Most staging memory that was in use at once. */
@@ -63,7 +68,7 @@ export interface ConvertSummary {
 async function openAndPlan(
 	options: ConversionOptions,
 	onEvent: EventListener,
-): Promise<{ opened: OpenedSource; plan: Plan }> {
+): Promise<{ opened: OpenedSource; plan: Plan; wholeQkvBytes: number }> {
 	const limits = limitsFor(options.memoryBytes);
 	onEvent({ kind: "phase", phase: "resolve" });
 	const opened = await inspectSource({ ...options, onEvent });
@@ -76,7 +81,9 @@ async function openAndPlan(
 		const layout = createLayout({ parallelism, rules: map.rules, facts: map.facts });
 		const { dtype } = options;
 		const plan = createPlan({ source, map, layout, format: torchSaveFormat, dtype, limits });
-		return { opened, plan };
+		const { rules } = map;
+		const { tensors } = plan;
+		return { opened, plan, wholeQkvBytes: wholeQkvOf({ tensors, layout, parallelism, rules }) };
 	} catch (error) {
 		await opened[Symbol.asyncDispose]();
 		throw error;
@@ -89,12 +96,13 @@ async function openAndPlan(
  * @throws {HfStreamDcpError} every error of the source, the family, the layout and the plan; see `docs/errors.md`.
  */
 export async function prepareConversion(options: ConversionOptions): Promise<Preparation> {
-	const { opened, plan } = await openAndPlan(options, emitTo(options.onEvent));
+	const { opened, plan, wholeQkvBytes } = await openAndPlan(options, emitTo(options.onEvent));
 	return {
 		plan,
 		sourceKind: opened.kind,
 		headerBytes: opened.headerBytes,
 		metadataBytes: encodeMetadata(checkpointIndexOf(plan)).length,
+		wholeQkvBytes,
 		warnings: opened.warnings,
 		[Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
 	};
@@ -113,7 +121,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary> 
 		if (event.kind === "retry") retries++;
 		forward(event);
 	};
-	const { opened, plan } = await openAndPlan(options, onEvent);
+	const { opened, plan, wholeQkvBytes } = await openAndPlan(options, onEvent);
 	await using closing = opened;
 	const { fetchBytes, writeBytes } = plan.totals;
 	onEvent({ kind: "planned", fetchBytes, writeBytes, entries: plan.totals.entries });
@@ -148,6 +156,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary> 
 		headerBytes: opened.headerBytes,
 		writtenBytes: streamed.writtenBytes,
 		metadataBytes,
+		wholeQkvBytes,
 		resumedEntries: sink.resumedEntries,
 		peakStagingBytes: streamed.peakStagingBytes,
 		warnings: opened.warnings,

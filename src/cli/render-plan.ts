@@ -35,6 +35,21 @@ export function nameRows(plan: Pick<Plan, "dropped" | "tied" | "synthesised">): 
 	return rows;
 }
 
+/** What fused QKV costs, and how to have it cut, as rows of a table; nothing when it costs nothing. */
+export function qkvRows({ target }: Pick<Plan, "target">, wholeBytes: number): string[][] {
+	if (wholeBytes === 0) return [];
+	const unfused = target.endsWith("+fused")
+		? target.slice(0, -"+fused".length)
+		: `${target}+unfused`;
+	return [
+		[
+			"whole QKV",
+			`every rank reads up to ${formatBytes(wholeBytes)} of wq, wk, wv whole: ${target} fuses QKV, which no mesh cuts`,
+		],
+		["", `for a model configured without fused QKV: --target ${unfused}`],
+	];
+}
+
 /** `org/name @ 0123456789ab` or the directory. */
 export function describeSource(source: Plan["source"]): string {
 	return source.commit === "local" ? source.repo : `${source.repo} @ ${source.commit.slice(0, 12)}`;
@@ -68,6 +83,7 @@ export function renderPlan(preparation: Preparation): string {
 			"tiles",
 			`${formatCount(plan.tiles.length)}, the largest ${formatMemory(totals.largestTileBytes)}`,
 		],
+		...qkvRows(plan, preparation.wholeQkvBytes),
 		...nameRows(plan),
 	];
 	return formatTable(rows);
@@ -80,12 +96,13 @@ export function renderPlan(preparation: Preparation): string {
  * @yields Text to be written one after the other.
  */
 export function* planJson(preparation: Preparation): Generator<string> {
-	const { plan, sourceKind, headerBytes, metadataBytes, warnings } = preparation;
+	const { plan, sourceKind, headerBytes, metadataBytes, wholeQkvBytes, warnings } = preparation;
 	const record: { readonly [key: string]: unknown } = {
 		...plan,
 		sourceKind,
 		headerBytes,
 		metadataBytes,
+		wholeQkvBytes,
 		warnings,
 	};
 	let separator = "{\n";

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import type { ConvertOptions, ConvertSummary } from "../index.ts";
 import { formatBytes, formatDuration, formatTable, plural } from "./format.ts";
 import { describeLoading } from "./load-command.ts";
-import { describeSource, nameRows } from "./render-plan.ts";
+import { describeSource, nameRows, qkvRows } from "./render-plan.ts";
 
 /** What a conversion did and how its result is loaded; no line break at the end. */
 export function renderSummary(summary: ConvertSummary, options: ConvertOptions): string {
@@ -20,8 +20,9 @@ export function renderSummary(summary: ConvertSummary, options: ConvertOptions):
 		],
 		[
 			"written",
-			`${formatBytes(summary.writtenBytes)}: ${plural(plan.totals.files, "file")}, ${plural(plan.totals.entries, "entry", "entries")}; .metadata ${formatBytes(summary.metadataBytes)}`,
+			`${formatBytes(plan.totals.writeBytes)}: ${plural(plan.totals.files, "file")}, ${plural(plan.totals.entries, "entry", "entries")}; .metadata ${formatBytes(summary.metadataBytes)}`,
 		],
+		...qkvRows(plan, summary.wholeQkvBytes),
 		...nameRows(plan),
 	];
 	if (summary.resumedEntries > 0) {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { planJson, renderPlan, summariseNotes } from "../../src/cli/render-plan.ts";
+import { planJson, qkvRows, renderPlan, summariseNotes } from "../../src/cli/render-plan.ts";
 import { renderSummary } from "../../src/cli/render-summary.ts";
 import type { ConvertSummary, Plan, Preparation } from "../../src/index.ts";
 import { parseConvertOptions } from "../../src/options.ts";
@@ -64,6 +64,7 @@ const PREPARATION: Preparation = {
 	sourceKind: "hub",
 	headerBytes: 500,
 	metadataBytes: 1234,
+	wholeQkvBytes: 0,
 	warnings: ["look out"],
 	[Symbol.asyncDispose]: async () => {},
 };
@@ -81,6 +82,7 @@ const SUMMARY: ConvertSummary = {
 	headerBytes: 500,
 	writtenBytes: 500_000,
 	metadataBytes: 1234,
+	wholeQkvBytes: 0,
 	resumedEntries: 1,
 	peakStagingBytes: 1,
 	warnings: [],
@@ -112,12 +114,31 @@ test("the plan as a table", () => {
 	`);
 });
 
+describe("what fused QKV costs", () => {
+	test("is said in the plan and in the summary", () => {
+		const wholeQkvBytes = 1_310_000;
+		const options = parseConvertOptions({ repo: "org/name", out: "/ckpt" });
+		for (const text of [
+			renderPlan({ ...PREPARATION, wholeQkvBytes }),
+			renderSummary({ ...SUMMARY, wholeQkvBytes }, options),
+		]) {
+			expect(text).toMatch(/^whole QKV +every rank reads up to 1\.31 MB of wq, wk, wv whole: /m);
+			expect(text).toMatch(/without fused QKV: --target torchtitan@2026-06\+unfused$/m);
+		}
+	});
+
+	test("a release that must be asked to fuse is left without the wish", () => {
+		const [, [, hint] = []] = qkvRows({ target: "torchtitan@2026-06-18+fused" }, 1);
+		expect(hint).toMatch(/--target torchtitan@2026-06-18$/);
+	});
+});
+
 describe("the plan as JSON", () => {
 	const text = [...planJson(PREPARATION)].join("");
 
 	test("is the plan", () => {
-		const { plan, sourceKind, headerBytes, metadataBytes, warnings } = PREPARATION;
-		expect(JSON.parse(text)).toEqual({ ...plan, sourceKind, headerBytes, metadataBytes, warnings });
+		const { [Symbol.asyncDispose]: _, plan, ...rest } = PREPARATION;
+		expect(JSON.parse(text)).toEqual({ ...plan, ...rest });
 	});
 
 	test("has a line per item, so that plans can be compared", () => {
@@ -145,7 +166,7 @@ test("the summary says what was resumed and how to load the result", () => {
 		mesh        fsdp 2 (2 ranks)
 		target      torchtitan@2026-06, family llama3
 		fetched     500 kB in 1 request, 2.0 s (250 kB/s)
-		written     500 kB: 2 files, 2 entries; .metadata 1.23 kB
+		written     1.00 MB: 2 files, 2 entries; .metadata 1.23 kB
 		dropped     4 tensors: vision tensors are not part of the text model (vision_model.a, …)
 		dropped     1 tensor: computed by the model (inv_freq)
 		tied        1 tensor: stored under both keys (a)
