@@ -1,12 +1,16 @@
 #!/usr/bin/env node
 import { main } from "../src/cli/main.ts";
 import { systemClock } from "../src/cli/io.ts";
+import { EXIT_CODES } from "../src/index.ts";
 
-// `hf-stream-dcp plan … | head` closes the pipe early: that is no failure of ours.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-	if (error.code !== "EPIPE") throw error;
-	process.exit(0);
+	// `hf-stream-dcp plan … | head` closes the pipe early: that is no failure of ours.
+	if (error.code === "EPIPE") process.exit(0);
+	process.stderr.write(`error: stdout cannot be written: ${error.message}\n`);
+	process.exit(EXIT_CODES.OUTPUT_WRITE);
 });
+// A log that nobody reads any longer must not cost a conversion.
+process.stderr.on("error", () => {});
 
 process.exitCode = await main(process.argv.slice(2), {
 	stdout: process.stdout,

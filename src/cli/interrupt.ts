@@ -16,15 +16,15 @@ export interface Interrupts extends Disposable {
 	readonly signal: AbortSignal;
 }
 
-/** The first interrupt aborts the signal and says so on stderr; the second ends the process at once. */
-export function watchInterrupts(io: CliIo, message: string): Interrupts {
+/** The first interrupt calls `onFirst` and aborts the signal; the second ends the process at once. */
+export function watchInterrupts(io: CliIo, onFirst: () => void): Interrupts {
 	const controller = new AbortController();
 	const stop = io.onInterrupt(() => {
 		if (controller.signal.aborted) {
 			io.exitNow(EXIT_INTERRUPTED);
 			return;
 		}
-		io.stderr.write(`\n${message}\n`);
+		onFirst();
 		controller.abort(new InterruptedError());
 	});
 	return { signal: controller.signal, [Symbol.dispose]: stop };

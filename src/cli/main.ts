@@ -11,7 +11,7 @@ import type { LogFormat } from "./progress.ts";
 import { renderError } from "./render-error.ts";
 
 /** The commands and their flags. */
-export function createProgram(io: CliIo): Command {
+export function createProgram(io: CliIo, format: LogFormat = "text"): Command {
 	const program = new Command("hf-stream-dcp")
 		.usage("<repo|directory> --out DIR [flags]\n       hf-stream-dcp [command] [flags]")
 		.description(
@@ -19,13 +19,13 @@ export function createProgram(io: CliIo): Command {
 		)
 		.version(VERSION, "--version", "print the version")
 		.helpOption("-h, --help", "print help for a command")
-		.helpCommand(false)
+		.helpCommand("help [command]", "print help for a command")
 		.showSuggestionAfterError()
 		.showHelpAfterError("Try --help.")
 		.exitOverride()
 		.configureOutput({
 			writeOut: (text) => io.stdout.write(text),
-			writeErr: (text) => io.stderr.write(text),
+			writeErr: (text) => format === "text" && io.stderr.write(text),
 			getOutHelpWidth: () => io.stdout.columns ?? 100,
 			getErrHelpWidth: () => io.stderr.columns ?? 100,
 			getOutHasColors: () => false,
@@ -59,7 +59,8 @@ function logFormatOf(argv: readonly string[]): LogFormat {
  * @returns The exit code; nothing is thrown.
  */
 export async function main(argv: readonly string[], io: CliIo): Promise<number> {
-	const program = createProgram(io);
+	const format = logFormatOf(argv);
+	const program = createProgram(io, format);
 	try {
 		if (argv.length === 0) {
 			io.stderr.write(program.helpInformation());
@@ -68,7 +69,7 @@ export async function main(argv: readonly string[], io: CliIo): Promise<number> 
 		await program.parseAsync(normaliseArguments(argv), { from: "user" });
 		return 0;
 	} catch (error) {
-		const { text, exitCode } = renderError(error, logFormatOf(argv));
+		const { text, exitCode } = renderError(error, format);
 		if (text !== "") io.stderr.write(text);
 		return exitCode;
 	}

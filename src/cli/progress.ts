@@ -15,6 +15,8 @@ export interface ProgressOptions {
 /** A display that is fed events and ends with {@link Progress.stop}. */
 export interface Progress {
 	readonly onEvent: (event: ProgressEvent) => void;
+	/** Writes a warning, which stays above the live line. */
+	readonly warn: (message: string) => void;
 	/** Removes the live line and stops the timer; no output afterwards. */
 	stop(): void;
 }
@@ -104,7 +106,7 @@ function describe(state: State, rate: number, isLog: boolean): string {
 	const remaining = remainingBytes(state) ?? 0;
 	const parts = [
 		`${formatBytes(state.receivedBytes)} of ${formatBytes(state.receivedBytes + remaining)}`,
-		`${(rate / 1e9).toFixed(2)} GB/s`,
+		`${formatBytes(rate)}/s`,
 		rate > 0 ? `ETA ${formatDuration(remaining / rate)}` : "ETA –",
 		`${formatCount(state.entriesDone)}/${formatCount(entries)} entries`,
 	];
@@ -167,6 +169,14 @@ export function createProgress(io: CliIo, options: ProgressOptions): Progress {
 		if (isLineShown) stderr.write("\r\u001B[2K");
 		isLineShown = false;
 	};
+	const warn = (message: string): void => {
+		clearLine();
+		stderr.write(
+			options.format === "json"
+				? `${JSON.stringify({ kind: "warning", message })}\n`
+				: `warning: ${message}\n`,
+		);
+	};
 	const tick = (): void => {
 		const nowMs = clock.now();
 		const rate = bytesPerSecond(state, nowMs);
@@ -184,21 +194,14 @@ export function createProgress(io: CliIo, options: ProgressOptions): Progress {
 		: clock.every(isLive ? LIVE_INTERVAL_MS : LINE_INTERVAL_MS, tick);
 
 	return {
+		warn,
 		onEvent(event) {
 			if (event.kind === "phase" && event.phase === "stream") {
 				// Bytes of the headers' time would hold the rate down.
 				state.samples = [{ atMs: clock.now(), bytes: state.receivedBytes }];
 			}
 			apply(state, event);
-			if (event.kind === "warning") {
-				clearLine();
-				const { message } = event;
-				stderr.write(
-					options.format === "json"
-						? `${JSON.stringify({ kind: "warning", message })}\n`
-						: `warning: ${message}\n`,
-				);
-			}
+			if (event.kind === "warning") warn(event.message);
 			if (event.kind === "retry" && options.format === "json" && !options.quiet) {
 				stderr.write(`${JSON.stringify(event)}\n`);
 			}

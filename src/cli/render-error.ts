@@ -1,11 +1,6 @@
 import { inspect } from "node:util";
 import { CommanderError } from "commander";
-import {
-	EXIT_CODES,
-	type HfStreamDcpError,
-	isHfStreamDcpError,
-	type OptionIssue,
-} from "../index.ts";
+import { EXIT_CODES, HfStreamDcpError, isHfStreamDcpError, type OptionIssue } from "../index.ts";
 import { flagOfOption } from "./flags.ts";
 import { EXIT_INTERRUPTED, InterruptedError } from "./interrupt.ts";
 import type { LogFormat } from "./progress.ts";
@@ -60,18 +55,27 @@ function renderOurs(error: HfStreamDcpError): string {
 function renderJson(error: unknown, exitCode: number): string {
 	if (!(error instanceof Error))
 		return `${JSON.stringify({ kind: "error", message: messageOf(error), exitCode })}\n`;
-	const { code, hint } = isHfStreamDcpError(error) ? error : { code: undefined, hint: undefined };
+	const isOurs = isHfStreamDcpError(error);
+	const { code, hint } = isOurs ? error : { code: undefined, hint: undefined };
+	const message = (isOurs ? flagIssues(error) : undefined) ?? error.message;
 	const causes = causesOf(error);
-	return `${JSON.stringify({ kind: "error", code, message: error.message, hint, causes, exitCode })}\n`;
+	const stack = isOurs ? undefined : error.stack;
+	return `${JSON.stringify({ kind: "error", code, message, hint, causes, exitCode, stack })}\n`;
+}
+
+/** Commander writes text itself, also the help that was asked for; JSON it leaves to us. */
+function renderUsage(error: CommanderError, format: LogFormat): RenderedError {
+	if (error.exitCode === 0) return { text: "", exitCode: 0 };
+	if (format === "text") return { text: "", exitCode: EXIT_USAGE };
+	const message = error.message.replace(/^error: /, "");
+	const usage = new HfStreamDcpError("OPTIONS_INVALID", message, { hint: "Try --help." });
+	return { text: renderJson(usage, EXIT_USAGE), exitCode: EXIT_USAGE };
 }
 
 /** Message, causes and hint for what a user can mend, without a stack trace; the stack for a bug of ours. */
 export function renderError(error: unknown, format: LogFormat): RenderedError {
 	if (error instanceof InterruptedError) return { text: "", exitCode: EXIT_INTERRUPTED };
-	// Commander has already written its message, or the help that was asked for.
-	if (error instanceof CommanderError) {
-		return { text: "", exitCode: error.exitCode === 0 ? 0 : EXIT_USAGE };
-	}
+	if (error instanceof CommanderError) return renderUsage(error, format);
 	const isOurs = isHfStreamDcpError(error);
 	const exitCode = isOurs ? EXIT_CODES[error.code] : EXIT_BUG;
 	if (format === "json") return { text: renderJson(error, exitCode), exitCode };

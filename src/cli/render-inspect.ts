@@ -7,7 +7,7 @@ function shape(sizes: readonly number[]): string {
 
 function truncated(total: number, limit: number, what: string): string[] {
 	return total > limit
-		? [`… and ${formatCount(total - limit)} more ${what}; --limit 0 shows all`]
+		? [`… and ${plural(total - limit, `more ${what}`)}; --limit 0 shows all`]
 		: [];
 }
 
@@ -77,13 +77,13 @@ export function renderCheckpoint(checkpoint: ReadCheckpoint, limit: number): str
 	);
 	const sections = [
 		section(summary, "", []),
-		section("", tensorTable, truncated(tensors.length, limit, "tensors")),
-		section("", fileTable, truncated(files.length, limit, "files")),
+		section("", tensorTable, truncated(tensors.length, limit, "tensor")),
+		section("", fileTable, truncated(files.length, limit, "file")),
 	];
 	if (objects.length > 0) {
 		const rows = objects.slice(0, limit).map(({ fqn, length }) => [fqn, formatBytes(length)]);
 		const objectTable = formatTable([["object (not unpickled)", "stored"], ...rows], [1]);
-		sections.push(section("", objectTable, truncated(objects.length, limit, "objects")));
+		sections.push(section("", objectTable, truncated(objects.length, limit, "object")));
 	}
 	return sections.join("\n\n");
 }
@@ -116,7 +116,7 @@ export function renderSource(source: Source, limit: number): string {
 	);
 	return [
 		`${source.repo} @ ${source.commit}\n${plural(tensors.length, "tensor")}, ${plural(files.length, "file")}, ${formatBytes(total)} of weights`,
-		section("", tensorTable, truncated(tensors.length, limit, "tensors")),
-		section("", fileTable, truncated(files.length, limit, "files")),
+		section("", tensorTable, truncated(tensors.length, limit, "tensor")),
+		section("", fileTable, truncated(files.length, limit, "file")),
 	].join("\n\n");
 }

@@ -110,7 +110,14 @@ test.each(["SIGINT", "SIGTERM"] as const)(
 	"after %s the same command finishes the work and fetches only what is missing",
 	async (signal) => {
 		const { result, weights } = await interrupt(out, signal, 1);
-		expect(result.stderr).toContain("The same command continues");
+		const lines = result.stderr
+			.trim()
+			.split("\n")
+			.map((line) => JSON.parse(line) as object);
+		expect(lines.at(-1)).toMatchObject({
+			kind: "warning",
+			message: expect.stringContaining("The same command continues") as unknown,
+		});
 		expect(result.code).toBe(130);
 		expect(result.stdout).toBe("");
 		expect(existsSync(join(out, ".metadata"))).toBe(false);

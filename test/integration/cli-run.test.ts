@@ -1,10 +1,21 @@
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+	cpSync,
+	existsSync,
+	mkdtempSync,
+	readdirSync,
+	readFileSync,
+	rmSync,
+	statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createDemoModel } from "../../src/demo/demo-model.ts";
 import { createLocalHub, type LocalHub } from "../../src/demo/local-hub.ts";
-import { type CliResult, runCli } from "../support/run-cli.ts";
+import { BIN, type CliResult, runCli, startCli } from "../support/run-cli.ts";
 
 const MODEL = createDemoModel();
 const MESH = ["--dp-shard", "4", "--tp", "2", "--ep", "4"];
@@ -90,6 +101,32 @@ describe("converting", () => {
 	});
 });
 
+describe("where it writes", () => {
+	test("--out=~/… is below the home directory, though the shell leaves it alone", async () => {
+		const env = { HF_ENDPOINT: hub.endpoint, HF_HOME: join(root, "home"), HOME: out };
+		const { code } = await runCli([MODEL.id, "--out=~/ckpt"], env);
+		expect(code).toBe(0);
+		expect(readdirSync(out)).toEqual(["ckpt"]);
+	});
+
+	test("a log that nobody reads does not stop it", async () => {
+		const { child, done } = startCli([MODEL.id, "--out", out, "--revision", "nope"], {
+			HF_ENDPOINT: hub.endpoint,
+		});
+		child.stderr.destroy();
+		expect((await done).code).toBe(3);
+	});
+
+	test.runIf(existsSync("/dev/full"))("results that cannot be written exit with 5", async () => {
+		const env = { HF_ENDPOINT: hub.endpoint, HF_HOME: join(root, "home") };
+		const command = ["-c", 'exec "$@" >/dev/full', "sh", process.execPath, BIN, "plan", MODEL.id];
+		const child = spawn("/bin/sh", command, { env, stdio: ["ignore", "ignore", "pipe"] });
+		const [stderr, [code]] = await Promise.all([text(child.stderr), once(child, "close")]);
+		expect(code).toBe(5);
+		expect(stderr).toMatch(/^error: stdout cannot be written: ENOSPC.*\n$/);
+	});
+});
+
 describe("planning", () => {
 	test("prints a table and leaves nothing behind", async () => {
 		const { code, stdout } = await run("plan", MODEL.id, ...MESH);
@@ -106,6 +143,21 @@ describe("planning", () => {
 		]) {
 			expect(stdout).toContain(word);
 		}
+	});
+
+	test("promises what a run then does", async () => {
+		const promised = JSON.parse((await run("plan", MODEL.id, ...MESH, "--json")).stdout) as {
+			totals: { fetchBytes: number; writeBytes: number; requests: number; files: number };
+			metadataBytes: number;
+		};
+		const sizeOf = (name: string): number => statSync(join(finished, name)).size;
+		expect(promised.metadataBytes).toBe(sizeOf(".metadata"));
+		const data = readdirSync(finished).filter((name) => name !== ".metadata");
+		expect(data).toHaveLength(promised.totals.files);
+		const written = data.reduce((sum, name) => sum + sizeOf(name), 0);
+		expect(written).toBe(promised.totals.writeBytes);
+		const said = /^write +(\S+ \S+):/m.exec((await run("plan", MODEL.id, ...MESH)).stdout)?.[1];
+		expect(finishing.stdout).toContain(`written     ${said}:`);
 	});
 
 	test("prints the same JSON on every run, and reads no weights for it", async () => {

@@ -3,7 +3,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 
-const BIN = join(import.meta.dirname, "../../dist/bin/hf-stream-dcp.js");
+/** The built program. */
+export const BIN: string = join(import.meta.dirname, "../../dist/bin/hf-stream-dcp.js");
 
 /** How a run of the built program ended. */
 export interface CliResult {

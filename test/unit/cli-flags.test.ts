@@ -102,3 +102,14 @@ test("--version prints the package's version on stdout", async () => {
 	expect(code).toBe(0);
 	expect(out).toMatch(/^\d+\.\d+\.\d+\n$/);
 });
+
+test("with --log-format json, a wrong flag is one object on stderr", async () => {
+	const io = createFakeIo();
+	expect(await main(["org/name", "--out=x", "--log-format=json", "--nonsense"], io)).toBe(2);
+	expect(JSON.parse(io.takeErr())).toMatchObject({
+		kind: "error",
+		code: "OPTIONS_INVALID",
+		message: "unknown option '--nonsense'",
+		exitCode: 2,
+	});
+});

@@ -114,6 +114,12 @@ test("the program's help names the commands and the flags of a conversion", asyn
 	}
 });
 
+test("help is a command, too", async () => {
+	const io = createFakeIo();
+	expect(await main(["help", "plan"], io)).toBe(0);
+	expect(io.out()).toBe(await help("plan"));
+});
+
 test.each(["inspect", "demo"])("%s --help", async (name) => {
 	expect(await help(name)).toMatch(/^Usage: hf-stream-dcp .*\n[^]*Exit codes:/);
 });

@@ -27,7 +27,7 @@ describe("in a log", () => {
 		emit(PLANNED, STREAM);
 		emit({ kind: "received", bytes: 2e9 }, { kind: "entry", index: 0, resumed: false });
 		io.advance(5000);
-		expect(io.takeErr()).toBe("2.00 GB of 10.0 GB · 0.40 GB/s · ETA 20 s · 1/4 entries\n");
+		expect(io.takeErr()).toBe("2.00 GB of 10.0 GB · 400 MB/s · ETA 20 s · 1/4 entries\n");
 		progress.stop();
 		io.advance(60_000);
 		expect(io.takeErr()).toBe("");
@@ -43,7 +43,7 @@ describe("in a log", () => {
 		});
 		io.advance(5000);
 		expect(io.takeErr()).toBe(
-			"0 B of 10.0 GB · 0.00 GB/s · ETA – · 0/4 entries · 1 retry (last: model.safetensors: HTTP 503)\n",
+			"0 B of 10.0 GB · 0 B/s · ETA – · 0/4 entries · 1 retry (last: model.safetensors: HTTP 503)\n",
 		);
 	});
 
@@ -64,7 +64,7 @@ describe("in a log", () => {
 		for (const index of [0, 1]) emit({ kind: "entry", index, resumed: true });
 		emit({ kind: "received", bytes: 1e9 });
 		io.advance(5000);
-		expect(io.takeErr()).toBe("1.00 GB of 5.00 GB · 0.20 GB/s · ETA 20 s · 2/4 entries\n");
+		expect(io.takeErr()).toBe("1.00 GB of 5.00 GB · 200 MB/s · ETA 20 s · 2/4 entries\n");
 	});
 
 	test("measures the rate over the last ten seconds", () => {
@@ -74,7 +74,7 @@ describe("in a log", () => {
 		emit({ kind: "received", bytes: 6e9 });
 		io.advance(5000);
 		expect(io.takeErr().split("\n").at(-2)).toBe(
-			"6.00 GB of 10.0 GB · 0.10 GB/s · ETA 40 s · 0/4 entries",
+			"6.00 GB of 10.0 GB · 100 MB/s · ETA 40 s · 0/4 entries",
 		);
 	});
 });

@@ -47,6 +47,19 @@ test("a bug shows its stack and exits with 1", () => {
 	);
 });
 
+test("as JSON, a bug has its stack and a wrong option its flag", () => {
+	const bug: unknown = JSON.parse(renderError(new RangeError("no such index"), "json").text);
+	expect(bug).toMatchObject({ exitCode: 1, stack: expect.stringMatching(/\n\s+at /) as unknown });
+	const issues = [{ path: "parallelism.tp", message: "expected more" }];
+	const wrong = new HfStreamDcpError("OPTIONS_INVALID", "x", { facts: { issues } });
+	const { message, stack } = JSON.parse(renderError(wrong, "json").text) as {
+		readonly message: string;
+		readonly stack?: string;
+	};
+	expect(message).toBe("--tp: expected more");
+	expect(stack).toBeUndefined();
+});
+
 test("an interrupt says nothing more and exits with 130", () => {
 	expect(renderError(new InterruptedError(), "text")).toEqual({ text: "", exitCode: 130 });
 });

@@ -69,8 +69,8 @@ test("a checkpoint", () => {
 
 test("a checkpoint, cut short", () => {
 	const text = renderCheckpoint(CHECKPOINT, 1);
-	expect(text).toContain("… and 1 more tensors; --limit 0 shows all");
-	expect(text).toContain("… and 1 more files; --limit 0 shows all");
+	expect(text).toContain("… and 1 more tensor; --limit 0 shows all");
+	expect(text).toContain("… and 1 more file; --limit 0 shows all");
 	expect(text).not.toContain("int64");
 });
 

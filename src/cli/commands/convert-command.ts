@@ -10,6 +10,7 @@ import { examplesHelp, referenceHelp } from "../help.ts";
 import { watchInterrupts } from "../interrupt.ts";
 import type { CliIo } from "../io.ts";
 import { createProgress, type LogFormat } from "../progress.ts";
+import { expandHome } from "../expand-home.ts";
 import { renderSummary } from "../render-summary.ts";
 
 /** Adds `convert`, the command that runs when no other is named. */
@@ -37,7 +38,7 @@ export function addConvertCommand(program: Command, io: CliIo): Command {
 		.action(async (repo: string, values: FlagValues) => {
 			const input = {
 				...readConversionFlags(repo, values),
-				out: values["out"],
+				out: expandHome(String(values["out"]), io.env),
 				overwrite: values["overwrite"] ?? false,
 				environment: io.env,
 			};
@@ -53,10 +54,11 @@ export async function runConvert(
 ): Promise<ConvertSummary> {
 	const format = values["logFormat"] as LogFormat;
 	const progress = createProgress(io, { format, quiet: values["quiet"] === true });
-	using interrupts = watchInterrupts(
-		io,
-		"stopping: finishing what is being written. The same command continues from here; press Ctrl-C again to stop at once.",
-	);
+	using interrupts = watchInterrupts(io, () => {
+		progress.warn(
+			"stopping after what is being written. The same command continues from here; press Ctrl-C again to stop at once.",
+		);
+	});
 	let summary: ConvertSummary;
 	try {
 		summary = await convert({ ...options, signal: interrupts.signal, onEvent: progress.onEvent });

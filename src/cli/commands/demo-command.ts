@@ -7,6 +7,7 @@ import type { Command } from "commander";
 import { createDemoModel } from "../../demo/demo-model.ts";
 import { createLocalHub } from "../../demo/local-hub.ts";
 import { HfStreamDcpError, parseConvertOptions } from "../../index.ts";
+import { expandHome } from "../expand-home.ts";
 import { addLogFlags, type FlagValues } from "../flags.ts";
 import { exitCodeHelp } from "../help.ts";
 import type { CliIo } from "../io.ts";
@@ -39,7 +40,7 @@ export function addDemoCommand(program: Command, io: CliIo): void {
 	addLogFlags(command)
 		.addHelpText("after", exitCodeHelp())
 		.action(async (values: FlagValues) => {
-			await runDemo(io, resolve(String(values["out"])), values);
+			await runDemo(io, resolve(expandHome(String(values["out"]), io.env)), values);
 		});
 }
 

@@ -8,6 +8,7 @@ import {
 	parseConversionOptions,
 } from "../../index.ts";
 import { addLogFlags, type FlagValues } from "../flags.ts";
+import { expandHome } from "../expand-home.ts";
 import { examplesHelp, exitCodeHelp } from "../help.ts";
 import { watchInterrupts } from "../interrupt.ts";
 import type { CliIo } from "../io.ts";
@@ -39,7 +40,8 @@ export function addInspectCommand(program: Command, io: CliIo): void {
 			]),
 		)
 		.addHelpText("after", exitCodeHelp())
-		.action(async (target: string, values: FlagValues) => {
+		.action(async (argument: string, values: FlagValues) => {
+			const target = expandHome(argument, io.env);
 			const limit = readLimit(values["limit"]);
 			const isJson = values["json"] === true;
 			if (isCheckpoint(target)) await showCheckpoint(io, target, limit, isJson);
@@ -105,7 +107,7 @@ async function showSource(
 	});
 	const format = values["logFormat"] as LogFormat;
 	const progress = createProgress(io, { format, quiet: values["quiet"] === true });
-	using interrupts = watchInterrupts(io, "stopping");
+	using interrupts = watchInterrupts(io, () => progress.warn("stopping"));
 	try {
 		await using opened = await inspectSource({
 			...options,
@@ -113,7 +115,7 @@ async function showSource(
 			onEvent: progress.onEvent,
 		});
 		progress.stop();
-		for (const message of opened.warnings) progress.onEvent({ kind: "warning", message });
+		opened.warnings.forEach(progress.warn);
 		const { source } = opened;
 		io.stdout.write(
 			values["json"] === true

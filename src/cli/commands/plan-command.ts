@@ -43,7 +43,7 @@ async function runPlanCommand(
 ): Promise<void> {
 	const format = values["logFormat"] as LogFormat;
 	const progress = createProgress(io, { format, quiet: values["quiet"] === true });
-	using interrupts = watchInterrupts(io, "stopping");
+	using interrupts = watchInterrupts(io, () => progress.warn("stopping"));
 	try {
 		await using preparation = await prepareConversion({
 			...options,
