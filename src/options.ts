@@ -86,27 +86,23 @@ export function parseSize(text: string): number | undefined {
 
 type Field<T> = v.GenericSchema<unknown, T>;
 
-/** A whole number from `min` to `max`, also as decimal text. */
-function wholeNumber(min: number, max: number, allowed: string): Field<number> {
+/** A whole number that `isAllowed`, also as decimal text. Meshes too large to handle are the layout's to refuse. */
+function wholeNumber(isAllowed: (value: number) => boolean, allowed: string): Field<number> {
 	const message = `expected ${allowed}`;
 	return v.pipe(
 		v.union(
 			[v.number(), v.pipe(v.string(), v.regex(/^\s*-?\d+\s*$/), v.transform(Number))],
 			message,
 		),
-		v.safeInteger(message),
-		v.check((value) => value >= min && value <= max, message),
+		v.check((value) => Number.isSafeInteger(value) && isAllowed(value), message),
 	);
 }
 
-const degree = wholeNumber(1, 2 ** 31, "a whole number of at least 1");
-const count = wholeNumber(0, 2 ** 31, "a whole number of at least 0");
-const shardDegree = v.pipe(
-	wholeNumber(-1, 2 ** 31, "a whole number of at least 1, or -1 for the ranks that are left"),
-	v.check(
-		(value) => value !== 0,
-		"expected a whole number of at least 1, or -1 for the ranks that are left",
-	),
+const degree = wholeNumber((value) => value >= 1, "a whole number of at least 1");
+const count = wholeNumber((value) => value >= 0, "a whole number of at least 0");
+const shardDegree = wholeNumber(
+	(value) => value >= 1 || value === -1,
+	"a whole number of at least 1, or -1 for the ranks that are left",
 );
 
 function nonEmptyText(what: string): Field<string> {
@@ -182,7 +178,10 @@ const conversionEntries = {
 	parallelism: v.optional(parallelismSchema, {}),
 	memoryBytes: v.optional(memorySchema, DEFAULT_MEMORY_BYTES),
 	connections: v.optional(
-		wholeNumber(1, MAX_CONNECTIONS, `a whole number from 1 to ${MAX_CONNECTIONS}`),
+		wholeNumber(
+			(value) => value >= 1 && value <= MAX_CONNECTIONS,
+			`a whole number from 1 to ${MAX_CONNECTIONS}`,
+		),
 		DEFAULT_CONNECTIONS,
 	),
 	environment: v.optional(

@@ -152,6 +152,12 @@ describe("parseConvertOptions", () => {
 		]);
 	});
 
+	test("says once that a number is too large to count with", () => {
+		expect(issuesOf({ repo: "x/y", out: "o", parallelism: { tp: "9".repeat(20) } })).toHaveLength(
+			1,
+		);
+	});
+
 	test("refuses options that do not exist", () => {
 		expect(issuesOf({ repo: "x/y", out: "o", dpShard: 8, parallelism: { tpp: 1 } })).toEqual([
 			{ path: "parallelism.tpp", message: "there is no such option" },
