@@ -1,0 +1,26 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+
+const ROOT = join(import.meta.dirname, "../..");
+
+test("the npm package holds the program and its documents, and nothing else", async () => {
+	const { stdout } = await promisify(execFile)(
+		"npm",
+		["pack", "--dry-run", "--json", "--ignore-scripts"],
+		{ cwd: ROOT },
+	);
+	const [packed] = JSON.parse(stdout) as { readonly files: { readonly path: string }[] }[];
+	const paths = packed?.files.map(({ path }) => path) ?? [];
+	for (const path of ["dist/bin/hf-stream-dcp.js", "dist/src/index.d.ts", "docs/cli.md"]) {
+		expect(paths).toContain(path);
+	}
+	expect(paths.filter((path) => !/^(?:dist|docs)\//.test(path)).toSorted()).toEqual([
+		"ARCHITECTURE.md",
+		"LICENSE",
+		"README.md",
+		"package.json",
+	]);
+	expect(paths.filter((path) => /^dist\/(?!bin\/|src\/)/.test(path))).toEqual([]);
+});
