@@ -54,7 +54,7 @@ function assertTorchtitanFits(
 		);
 	}
 	if (ep > 1 && experts === 0) {
-		throw layoutInvalid(`ep ${ep}: the model has no experts`, "leave ep at 1 for this model", {
+		throw layoutInvalid(`ep ${ep}: the model has no experts`, "Leave ep at 1 for this model.", {
 			ep,
 		});
 	}

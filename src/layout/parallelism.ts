@@ -103,7 +103,7 @@ function resolveDpShard(input: ParallelismInput, others: number): number {
 	if (worldSize === undefined) {
 		throw optionsInvalid(
 			"dp_shard -1 means what the other degrees leave of the world size, and no world size is given",
-			"give the world size, or the number of ranks that FSDP shards over",
+			"Give the world size, or the number of ranks that FSDP shards over.",
 			{ dpShard },
 		);
 	}
@@ -168,7 +168,7 @@ function assertDegreesFit(parallelism: Parallelism, given: number | undefined): 
 function positive(name: string, value: number | undefined, alternative = ""): number {
 	const given = value ?? 1;
 	if (Number.isSafeInteger(given) && given >= 1) return given;
-	throw optionsInvalid(`${name} is ${given}`, `give a whole number of at least 1${alternative}`, {
+	throw optionsInvalid(`${name} is ${given}`, `Give a whole number of at least 1${alternative}.`, {
 		[name]: given,
 	});
 }
@@ -176,7 +176,7 @@ function positive(name: string, value: number | undefined, alternative = ""): nu
 function weight(name: string, value: number | undefined): number {
 	const given = value ?? 1;
 	if (Number.isSafeInteger(given) && given >= 0) return given;
-	throw optionsInvalid(`${name} is ${given}`, "give a whole number of at least 0", {
+	throw optionsInvalid(`${name} is ${given}`, "Give a whole number of at least 0.", {
 		[name]: given,
 	});
 }

@@ -54,8 +54,8 @@ export function createPipeline(parallelism: Parallelism, layers: number): Pipeli
 			throw layoutInvalid(
 				`no pipeline stage has ${fqn}`,
 				division.kind === "modules"
-					? `list ${module} in one of the model parts`
-					: "use pp 1, or give the modules of each stage yourself",
+					? `List ${module} in one of the model parts.`
+					: "Use pp 1, or give the modules of each stage yourself.",
 				{ fqn, module },
 			);
 		},
@@ -106,7 +106,7 @@ function countStages(
 	if (layersPerStage === undefined) return style === "single" ? pp : 2 * pp;
 	const effective = layers + firstStageLessLayers + lastStageLessLayers;
 	const stages = Math.ceil(effective / layersPerStage);
-	assertStagesFit(schedule, style, pp, stages, "change the number of layers per stage");
+	assertStagesFit(schedule, style, pp, stages, "Change the number of layers per stage.");
 	if (style === "loop" && stages < 2 * pp) {
 		throw layoutInvalid(
 			`${layersPerStage} layers per stage make ${stages} stages, one per pipeline rank, and ${schedule} wants several`,

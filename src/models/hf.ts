@@ -14,20 +14,24 @@ const TIES: readonly (readonly [embedding: string, head: string])[] = [
 	["transformer.wte.weight", "lm_head.weight"],
 ];
 
+/** Classes of transformers with an output head over the vocabulary. */
+const HAS_HEAD = /For(?:CausalLM|ConditionalGeneration)$|LMHeadModel$/;
+
 /**
  * Keeps every tensor of `source` under its name, whatever the architecture, in the order of the files.
  *
  * A tied head, which transformers leaves out of its files, is stored as well: `state_dict()` of a model under FSDP2 has it, and
- * DCP does not load a model whose keys are not all there. A trainer that does not ask for it does not see it.
+ * DCP does not load a model whose keys are not all there. A trainer that does not ask for it does not see it. Where `config.json`
+ * does not say (transformers 4 leaves out what is its default, as for Gemma), a language model without a head in its files is tied.
  */
 export function mapHf(source: Source, target: ResolvedTarget): ModelMap {
-	const facts = guessFacts(source.config);
+	const isTied = saysTied(source.config) ?? wantsHead(source.config);
 	const kept = source.tensors.map(keptAs);
-	const tie = facts.tiedEmbeddings ? tieOf(source) : undefined;
+	const tie = isTied ? tieOf(source) : undefined;
 	return {
 		family: HF_FAMILY,
 		target: target.id,
-		facts,
+		facts: guessFacts(source.config, tie !== undefined),
 		rules: target.rules,
 		recipes: tie === undefined ? kept : [...kept, tie.recipe],
 		tied: tie === undefined ? [] : [tie.note],
@@ -53,19 +57,36 @@ function tieOf(source: Source): { readonly recipe: Recipe; readonly note: Source
 }
 
 /** What most architectures call these numbers; 0 where `config.json` does not say. */
-function guessFacts(config: unknown): ModelFacts {
-	const top = isRecord(config) ? config : {};
-	const text = isRecord(top["text_config"]) ? top["text_config"] : {};
+function guessFacts(config: unknown, hasTie: boolean): ModelFacts {
+	const { top, text } = partsOf(config);
 	const both = { ...top, ...text };
-	const isTied = text["tie_word_embeddings"] ?? top["tie_word_embeddings"];
 	const attentionHeads = countAt(both, "num_attention_heads", "n_head");
 	return {
 		layers: countAt(both, "num_hidden_layers", "n_layer"),
 		attentionHeads,
 		keyValueHeads: countAt(both, "num_key_value_heads") || attentionHeads,
 		experts: countAt(both, "num_local_experts", "num_experts", "n_routed_experts"),
-		tiedEmbeddings: isTied === true,
+		tiedEmbeddings: hasTie || saysTied(config) === true,
 	};
+}
+
+function partsOf(config: unknown): { readonly top: JsonRecord; readonly text: JsonRecord } {
+	const top = isRecord(config) ? config : {};
+	return { top, text: isRecord(top["text_config"]) ? top["text_config"] : {} };
+}
+
+/** `undefined` when `config.json` does not say. */
+function saysTied(config: unknown): boolean | undefined {
+	const { top, text } = partsOf(config);
+	const isTied = text["tie_word_embeddings"] ?? top["tie_word_embeddings"];
+	return typeof isTied === "boolean" ? isTied : undefined;
+}
+
+/** Whether `architectures` names a class with an output head. */
+function wantsHead(config: unknown): boolean {
+	const { architectures } = partsOf(config).top;
+	const names: readonly unknown[] = Array.isArray(architectures) ? architectures : [];
+	return names.some((name) => typeof name === "string" && HAS_HEAD.test(name));
 }
 
 function countAt(config: JsonRecord, ...keys: readonly string[]): number {

@@ -1,9 +1,9 @@
-import { isHfStreamDcpError } from "../core/errors.ts";
+import { HfStreamDcpError, isHfStreamDcpError } from "../core/errors.ts";
 import { type Expr, source } from "../core/expr.ts";
 import { formatShape, shapesEqual } from "../core/shape.ts";
 import type { SourceTensor } from "../core/source.ts";
 import type { EachItem, Family, FamilyItem, OneOfItem, TensorRule } from "./family.ts";
-import type { Numbers } from "./numbers.ts";
+import type { Numbers, NumberText } from "./numbers.ts";
 import { createNameIndex, fillPattern, type NameIndex, type Pattern } from "./pattern.ts";
 import {
 	buildTemplate,
@@ -27,6 +27,8 @@ export interface MissingTarget {
 	readonly targets: readonly string[];
 	/** The source tensors that are not there. */
 	readonly sources: readonly string[];
+	/** Why it is not made of others. */
+	readonly note?: string | undefined;
 }
 
 /** A target tensor whose sources do not fit `config.json` or one another. */
@@ -65,7 +67,8 @@ type Indices = ReadonlyMap<string, number>;
 /**
  * Applies the rules of `family`. What does not work out is returned, not thrown, so that all of it can be reported together.
  *
- * @throws {HfStreamDcpError} `CONFIG_INVALID` when `config.json` lacks a number that a rule needs.
+ * @throws {HfStreamDcpError} `CONFIG_INVALID` when `config.json` lacks a number that a rule needs, or says more layers or experts
+ * than there are tensors.
  */
 export function instantiateFamily(family: Family, input: FamilyInput): FamilyResult {
 	const index = createNameIndex(input.tensors.keys());
@@ -117,7 +120,7 @@ function runItems(items: readonly FamilyItem[], indices: Indices, run: Run): voi
 }
 
 function runEach(item: EachItem, indices: Indices, run: Run): void {
-	const count = run.numbers.evaluate(item.count);
+	const count = repeat(item.count, run);
 	for (let value = 0; value < count; value++) {
 		runItems(item.items, new Map([...indices, [item.hole, value]]), run);
 	}
@@ -159,6 +162,7 @@ function runTensor(rule: TensorRule, indices: Indices, run: Run): void {
 	const scope: TemplateScope = {
 		lookup: (name) => lookup(name, run),
 		evaluate: run.numbers.evaluate,
+		repeat: (text) => repeat(text, run),
 		indices,
 	};
 	const target = fillPattern(rule.target, indices);
@@ -176,7 +180,11 @@ function runTensor(rule: TensorRule, indices: Indices, run: Run): void {
 	for (const name of full) run.expected.add(name);
 	const absent = full.filter((name) => !run.tensors.has(name));
 	if (absent.length > 0) {
-		run.missing.push({ targets: [target], sources: absent });
+		const note =
+			rule.tied === undefined || isTied
+				? undefined
+				: "config.json does not tie it to the embedding";
+		run.missing.push({ targets: [target], sources: absent, note });
 		return;
 	}
 	const shape = rule.shape.map(scope.evaluate);
@@ -190,8 +198,31 @@ function runTensor(rule: TensorRule, indices: Indices, run: Run): void {
 		run.made.push({ target, expr, keepDtype: rule.keepDtype ?? false, isTied });
 	} catch (error) {
 		if (!isHfStreamDcpError(error, "RECIPE_INVALID")) throw error;
-		run.misfits.push({ target, reason: `${error.message}, from ${full[0] ?? "nothing"}` });
+		const wants = `config.json wants ${formatShape(shape)}`;
+		run.misfits.push({ target, reason: `${wants}: ${error.message}, from ${describe(full)}` });
 	}
+}
+
+/**
+ * How often a rule is repeated. Every time takes a tensor at least, so that an absurd number is found before it is counted out.
+ */
+function repeat(text: NumberText, run: Run): number {
+	const count = run.numbers.evaluate(text);
+	if (count <= run.tensors.size) return count;
+	throw new HfStreamDcpError(
+		"CONFIG_INVALID",
+		`config.json: ${text} is ${count}, but the source has only ${run.tensors.size} tensors`,
+		{
+			hint: "Check that the repository is complete and config.json its own; --target hf keeps every tensor as it is.",
+			facts: { count, tensors: run.tensors.size },
+		},
+	);
+}
+
+/** The first of `names`, and the last where there are more. */
+function describe(names: readonly string[]): string {
+	const [first = "nothing"] = names;
+	return names.length > 1 ? `${first} … ${names.at(-1)}` : first;
 }
 
 function lookup(name: string, run: Run): Expr | undefined {

@@ -50,7 +50,7 @@ export function mapModel(options: MapModelOptions): ModelMap {
 	const { unresolved, dropped } = accountFor(family, source, result);
 	if (!isResolved(unresolved)) {
 		throw unresolvedError(
-			`${family.name} → ${target.id}`,
+			`${describeModel(family, numbers)} → ${target.id}`,
 			unresolved,
 			result.expected,
 			target.spell,
@@ -99,6 +99,12 @@ function textConfig(family: Family, config: JsonRecord): JsonRecord {
 
 function expertsOf(family: Family, numbers: Numbers): number {
 	return Object.hasOwn(family.numbers, "experts") ? (numbers.find("experts") ?? 0) : 0;
+}
+
+/** `llama4 of 48 layers, 16 experts`. What does not fit is most often the wrong number of these. */
+function describeModel(family: Family, numbers: Numbers): string {
+	const experts = expertsOf(family, numbers);
+	return `${family.name} of ${numbers.evaluate("layers")} layers${experts === 0 ? "" : `, ${experts} experts`}`;
 }
 
 /** Sorts out the source tensors that no made tensor uses, and those that are used too often or in part. */

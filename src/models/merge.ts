@@ -1,4 +1,4 @@
-import { invariant } from "../core/errors.ts";
+import { HfStreamDcpError, invariant } from "../core/errors.ts";
 import type { Expr } from "../core/expr.ts";
 import { shapesEqual } from "../core/shape.ts";
 import type { MadeTensor } from "./instantiate.ts";
@@ -15,7 +15,8 @@ import {
 /**
  * Puts every set of target tensors that `merges` names together; the result stands where the first of the set stood.
  *
- * @throws {HfStreamDcpError} `CONFIG_INVALID` when a number of a merge cannot be had.
+ * @throws {HfStreamDcpError} `CONFIG_INVALID` when a number of a merge cannot be had, `RECIPE_INVALID` when the tensors of a set differ
+ * in dtype.
  */
 export function applyMerges(
 	made: readonly MadeTensor[],
@@ -40,11 +41,14 @@ function applyMerge(
 		const scope: TemplateScope = {
 			lookup: (name) => byTarget.get(name),
 			evaluate: numbers.evaluate,
+			repeat: numbers.evaluate,
 			indices: indicesOf(bindings),
 		};
-		for (const name of templateSources(merge.make, scope)) consumed.add(name);
-		const expr = buildTemplate(merge.make, scope);
 		const key = fillPattern(merge.target, bindings);
+		const parts = templateSources(merge.make, scope);
+		for (const name of parts) consumed.add(name);
+		assertOneDtype(key, parts, byTarget);
+		const expr = buildTemplate(merge.make, scope);
 		invariant(shapesEqual(expr.shape, merge.shape.map(numbers.evaluate)), `shape of ${key}`);
 		merged.set(target, { target: key, expr, keepDtype: false, isTied: false });
 	}
@@ -52,6 +56,20 @@ function applyMerge(
 		const whole = merged.get(tensor.target);
 		if (whole !== undefined) return [whole];
 		return consumed.has(tensor.target) ? [] : [tensor];
+	});
+}
+
+function assertOneDtype(
+	key: string,
+	parts: readonly string[],
+	byTarget: ReadonlyMap<string, Expr>,
+): void {
+	const dtypes = parts.map((name) => byTarget.get(name)?.dtype);
+	if (new Set(dtypes).size <= 1) return;
+	const each = parts.map((name, index) => `${name} is ${dtypes[index]}`).join(", ");
+	throw new HfStreamDcpError("RECIPE_INVALID", `${key} is one tensor, but of its parts ${each}`, {
+		hint: "Use a target that stores them apart, or a source of one dtype.",
+		facts: { key, parts },
 	});
 }
 

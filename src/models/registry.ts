@@ -1,6 +1,6 @@
 import { HfStreamDcpError } from "../core/errors.ts";
 import type { Family } from "./family.ts";
-import { isRecord, textField } from "./json.ts";
+import { isRecord, type JsonRecord, textField } from "./json.ts";
 import { LLAMA3 } from "./llama3.ts";
 import { LLAMA4 } from "./llama4.ts";
 import { QWEN3 } from "./qwen3.ts";
@@ -50,9 +50,10 @@ function familyOf(config: unknown): Family | undefined {
 	);
 }
 
-function architecturesOf(config: { readonly [key: string]: unknown }): readonly unknown[] {
+function architecturesOf(config: JsonRecord): readonly string[] {
 	const { architectures } = config;
-	return Array.isArray(architectures) ? architectures : [];
+	if (!Array.isArray(architectures)) return [];
+	return architectures.filter((name): name is string => typeof name === "string");
 }
 
 function describeUnknown(name: string | undefined, config: unknown): string {

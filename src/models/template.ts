@@ -78,6 +78,8 @@ export interface TemplateScope {
 	/** The tensor called `name`, or `undefined` when there is none. */
 	readonly lookup: (name: string) => Expr | undefined;
 	readonly evaluate: (text: NumberText) => number;
+	/** `evaluate` for a number of repetitions; refuses one beyond reason. */
+	readonly repeat: (text: NumberText) => number;
 	/** Values of the index holes around the template. */
 	readonly indices: ReadonlyMap<string, number>;
 }
@@ -152,7 +154,7 @@ export function buildTemplate(template: Template, scope: TemplateScope): Expr {
 }
 
 function scopesOf(template: StackTemplate, scope: TemplateScope): readonly TemplateScope[] {
-	return Array.from({ length: scope.evaluate(template.count) }, (_, index) => ({
+	return Array.from({ length: scope.repeat(template.count) }, (_, index) => ({
 		...scope,
 		indices: new Map([...scope.indices, [template.over, index]]),
 	}));

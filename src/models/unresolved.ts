@@ -28,7 +28,7 @@ export function isResolved(unresolved: Unresolved): boolean {
 /**
  * One error that lists all of `unresolved`.
  *
- * @param what - `llama4 → torchtitan@2026-06`.
+ * @param what - `llama4 of 48 layers → torchtitan@2026-06`.
  * @param expected - Source names that the family asked for.
  * @param spell - Spells a target key as the target does.
  */
@@ -54,14 +54,15 @@ export function unresolvedError(
 			"target tensors without a source",
 			missing,
 			({ targets }) => targets.join(),
-			({ targets, sources }) => {
+			({ targets, sources, note }) => {
 				const first = sources[0] ?? "";
 				const others = sources.length > 1 ? `, ${sources.length - 1} more` : "";
 				const needs = targets.length > 1 ? sources.join(" or ") : `${first}${others}`;
-				return `${targets.join(" or ")} needs ${withNearest(needs, "unused", nearest(first, spare))}`;
+				const why = note === undefined ? "" : `; ${note}`;
+				return `${targets.join(" or ")} needs ${withNearest(needs, "unused", nearest(first, spare))}${why}`;
 			},
 		),
-		...section("tensors that do not fit config.json", misfits, byTarget, withReason),
+		...section("tensors that do not fit config.json or one another", misfits, byTarget, withReason),
 		...section("source tensors not used exactly once", miscounted, byTarget, withReason),
 	];
 	return new HfStreamDcpError("NAMES_UNRESOLVED", [`${what}:`, ...lines].join("\n"), {

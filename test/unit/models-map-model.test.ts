@@ -203,7 +203,9 @@ describe("tied embeddings", () => {
 	test("are not assumed", () => {
 		const error = errorOf(() => map(smallQwen3(), { without: ["lm_head.weight"] }));
 		expect(error.code).toBe("NAMES_UNRESOLVED");
-		expect(error.message).toContain("lm_head.weight needs lm_head.weight");
+		expect(error.message).toContain(
+			"lm_head.weight needs lm_head.weight; config.json does not tie it to the embedding",
+		);
 	});
 });
 
@@ -353,6 +355,29 @@ describe("hf", () => {
 		expect(mapModel({ source: untied, target: "hf" }).recipes).toHaveLength(2);
 	});
 
+	test.each([
+		[["GemmaForCausalLM"], 2],
+		[["GPT2LMHeadModel"], 2],
+		[["Gemma3ForConditionalGeneration"], 2],
+		[["GemmaModel"], 1],
+		[["GemmaForSequenceClassification"], 1],
+		[[null, {}], 1],
+		["GemmaForCausalLM", 1],
+		[undefined, 1],
+	])(
+		"config.json of %j does not say whether the head is tied: %i tensors",
+		(architectures, count) => {
+			const name = "model.embed_tokens.weight";
+			const mapped = mapModel({
+				source: sourceOf({ architectures }, { [name]: [6, 4] }),
+				target: "hf",
+			});
+			expect(mapped.recipes).toHaveLength(count);
+			expect(mapped.tied).toHaveLength(count - 1);
+			expect(mapped.facts.tiedEmbeddings).toBe(count === 2);
+		},
+	);
+
 	test("is a family only of its own target", () => {
 		expect(errorOf(() => map(smallLlama3(), { family: "hf" })).code).toBe("OPTIONS_INVALID");
 		expect(errorOf(() => map(smallLlama3(), { family: "llama3", target: "hf" })).code).toBe(
@@ -368,6 +393,10 @@ describe("what does not fit", () => {
 		);
 		expect(error.code).toBe("FAMILY_UNKNOWN");
 		expect(error.message).toBe("no family for model_type mamba, architectures MambaForCausalLM");
+		const odd = { model_type: 7, architectures: [null, {}, "X"] };
+		expect(errorOf(() => map(smallLlama3(), { config: odd })).message).toBe(
+			"no family for model_type (none), architectures X",
+		);
 		expect(error.hint).toContain("llama3, llama4, qwen3");
 		expect(error.hint).toContain("--target hf");
 	});
@@ -398,13 +427,13 @@ describe("what does not fit", () => {
 		);
 		expect(error.code).toBe("NAMES_UNRESOLVED");
 		expect(error.message.split("\n")).toEqual([
-			"llama3 → torchtitan@2026-08-18:",
+			"llama3 of 4 layers → torchtitan@2026-08-18:",
 			"  source tensors that fit no rule (5):",
 			"    model.layers.2.mlp.upp_proj.weight (nearest known: model.layers.2.mlp.up_proj.weight)",
 			"    model.layers.0.self_attn.q_proj.bias (nearest known: model.layers.0.self_attn.q_proj.weight); 3 more like it",
 			"  target tensors without a source (1):",
 			"    layers.2.feed_forward.w3.weight needs model.layers.2.mlp.up_proj.weight (nearest unused: model.layers.2.mlp.upp_proj.weight)",
-			"  tensors that do not fit config.json (1):",
+			"  tensors that do not fit config.json or one another (1):",
 			"    layers.1.feed_forward.w2.weight: [20, 15] where config.json says [20, 14]",
 		]);
 		expect(error.facts["unmapped"]).toHaveLength(5);
@@ -450,19 +479,46 @@ describe("what does not fit", () => {
 	test("an expert of another shape is a misfit", () => {
 		const name = "model.layers.2.mlp.experts.1.up_proj.weight";
 		const error = errorOf(() => map(smallQwen3Moe("separate"), { add: { [name]: [11, 20] } }));
-		expect(error.message).toContain("w3_EFD: stack of [10, 20] and [11, 20]");
+		expect(error.message).toContain(
+			"w3_EFD: config.json wants [3, 10, 20]: stack of [10, 20] and [11, 20], from " +
+				"model.layers.2.mlp.experts.0.up_proj.weight … model.layers.2.mlp.experts.2.up_proj.weight",
+		);
 	});
 
 	test("rows that no head has are a misfit", () => {
 		const name = "model.layers.0.self_attn.q_proj.weight";
 		const error = errorOf(() => map(smallLlama3(), { add: { [name]: [28, 20] } }));
-		expect(error.message).toContain("wq.weight: reshape of [28, 20] to [6, 2, 2, 20]");
+		expect(error.message).toContain(
+			`wq.weight: config.json wants [24, 20]: reshape of [28, 20] to [6, 2, 2, 20], from ${name}`,
+		);
 	});
 
 	test("both dense and routed tensors in one layer: the fewer are unmapped", () => {
 		const name = "model.layers.1.mlp.gate_proj.weight";
 		const error = errorOf(() => map(smallQwen3Moe("separate"), { add: { [name]: [14, 20] } }));
 		expect(error.message).toContain(`${name} (nearest known`);
+	});
+
+	test.each([
+		[smallLlama3(), { num_hidden_layers: 10_000_000 }, "layers is 10000000, but"],
+		[smallQwen3Moe("separate"), { num_local_experts: 1e15 }, "experts is 1000000000000000, but"],
+	])("an absurd count is refused, not counted out", (model, config, message) => {
+		const error = errorOf(() => map(model, { config }));
+		expect(error.code).toBe("CONFIG_INVALID");
+		expect(error.message).toContain(message);
+	});
+
+	test("a fused tensor of parts that differ in dtype names them", () => {
+		const { config, shapes } = smallLlama3();
+		const source = sourceOf(config, shapes);
+		const name = "model.layers.2.self_attn.k_proj.weight";
+		const tensors = source.tensors.map((tensor) =>
+			tensor.name === name ? { ...tensor, dtype: "bfloat16" as const } : tensor,
+		);
+		const target = "torchtitan@2026-06+fused";
+		const error = errorOf(() => mapModel({ source: { ...source, tensors }, target }));
+		expect(error.code).toBe("RECIPE_INVALID");
+		expect(error.message).toContain("layers.2.attention.qkv_linear.wk.weight is bfloat16");
 	});
 
 	test.each([

@@ -111,6 +111,7 @@ describe("templates", () => {
 		lookup: (name: string) =>
 			name.startsWith("x.") ? source(name, "float32" as const, [2, 3]) : undefined,
 		evaluate: (text: string | number) => evaluateNumber(text, () => 2),
+		repeat: (text: string | number) => evaluateNumber(text, () => 2),
 		indices: new Map([["layer", 5]]),
 	};
 
