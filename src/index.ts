@@ -16,11 +16,12 @@ export {
 export { listFamilies, listTargets } from "./models/map-model.ts";
 export type { ParallelismInput } from "./layout/parallelism.ts";
 export type {
+	AxisSpan,
 	Plan,
 	PlanEntry,
 	PlanLimits,
-	PlanPart,
 	PlanRange,
+	PlanSlab,
 	PlanTensor,
 	PlanTile,
 	PlanTotals,

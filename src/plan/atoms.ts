@@ -9,8 +9,9 @@ import {
 	type Places,
 	rangeBytes,
 } from "./footprint.ts";
+import { boxIn } from "./parts.ts";
 import { pull } from "./pull.ts";
-import type { PlanLimits, PlanRange } from "./types.ts";
+import type { AxisSpan, PlanLimits, PlanRange } from "./types.ts";
 
 /** An entry while the plan is made: its file offset is not known yet. */
 export interface Draft {
@@ -22,38 +23,43 @@ export interface Draft {
 	readonly rank: number;
 }
 
-/** A stretch of a draft's data. */
-export interface DraftPart {
-	readonly draft: Draft;
-	readonly box: Box;
+/** The same rows of some drafts. */
+export interface Region {
+	readonly drafts: readonly Draft[];
+	/** As in a {@link PlanSlab}. */
+	readonly spans: readonly AxisSpan[];
 }
 
-/** Parts that must be made together because their source bytes interleave, and those source bytes. */
-export interface Atom {
+/** A region whose source bytes are fetched together, and those bytes. */
+export interface Atom extends Region {
 	readonly ranges: readonly PlanRange[];
 	readonly bytes: number;
-	readonly parts: readonly DraftPart[];
 }
 
-/** Parts whose source bytes interleave, with the hulls of all their pieces. */
-export interface Component {
-	readonly parts: DraftPart[];
-	readonly hulls: Hull[];
+/** A hull and the draft, by its index in the region, whose piece it is of. */
+interface DraftHull {
+	readonly hull: Hull;
+	readonly index: number;
 }
 
-/** All of some drafts. */
-export function wholeParts(drafts: readonly Draft[]): DraftPart[] {
-	return drafts.map((draft) => ({ draft, box: draft.box }));
+function hullsOfRegion({ drafts, spans }: Region, places: Places): DraftHull[] {
+	return drafts.flatMap((draft, index) =>
+		hullsOf(pull(draft.expr, boxIn(draft.box, spans)), places).map((hull) => ({ hull, index })),
+	);
 }
 
 /**
- * Splits parts into sets whose source bytes do not interleave: two parts are in one set when the hulls of their pieces
- * overlap, directly or through others. No byte of a set is read by another.
+ * Splits a region into regions whose source bytes do not interleave: two drafts stay together when the hulls of their pieces
+ * overlap, directly or through others. No source byte of one is read by another.
  *
- * @returns Sets in the order of their first parts.
+ * @returns Regions in the order of their first drafts.
  */
-export function components(parts: readonly DraftPart[], places: Places): Component[] {
-	const parent = parts.map((_, index) => index);
+export function components(region: Region, places: Places): Region[] {
+	return interleaved(region, hullsOfRegion(region, places));
+}
+
+function interleaved({ drafts, spans }: Region, hulls: readonly DraftHull[]): Region[] {
+	const parent = drafts.map((_, index) => index);
 	const find = (index: number): number => {
 		let root = index;
 		while (at(parent, root) !== root) {
@@ -62,15 +68,10 @@ export function components(parts: readonly DraftPart[], places: Places): Compone
 		}
 		return root;
 	};
-	const hulls = parts
-		.flatMap((part, index) =>
-			hullsOf(pull(part.draft.expr, part.box), places).map((hull) => ({ hull, index })),
-		)
-		.toSorted((a, b) => compareRanges(a.hull, b.hull));
 	let file = -1;
 	let end = 0;
 	let holder = 0;
-	for (const { hull, index } of hulls) {
+	for (const { hull, index } of hulls.toSorted((a, b) => compareRanges(a.hull, b.hull))) {
 		if (hull.file === file && hull.start < end) parent[find(index)] = find(holder);
 		else end = 0;
 		if (hull.end > end) {
@@ -79,74 +80,76 @@ export function components(parts: readonly DraftPart[], places: Places): Compone
 		}
 		file = hull.file;
 	}
-	const sets = new Map<number, Component>();
-	parts.forEach((part, index) => {
+	const sets = new Map<number, Draft[]>();
+	drafts.forEach((draft, index) => {
 		const root = find(index);
 		const set = sets.get(root);
-		if (set === undefined) sets.set(root, { parts: [part], hulls: [] });
-		else set.parts.push(part);
+		if (set === undefined) sets.set(root, [draft]);
+		else set.push(draft);
 	});
-	for (const { hull, index } of hulls) sets.get(find(index))?.hulls.push(hull);
-	return [...sets.values()];
+	return [...sets.values()].map((set) => ({ drafts: set, spans }));
 }
 
 /**
- * Makes atoms of at most `limits.tileBytes` and one source range each, as far as the source and target orders of the
- * component allow. Every part is a contiguous stretch of its draft's data.
+ * Makes atoms of at most `limits.tileBytes` and one source range each, as far as the source and target orders of the region
+ * allow. What an atom holds of a draft is a contiguous stretch of the draft's data.
  */
-export function atomsOf(component: Component, places: Places, limits: PlanLimits): Atom[] {
-	const { parts, hulls } = component;
-	const ranges = exactRanges(hulls, Number.POSITIVE_INFINITY) ?? [];
-	const atom = { ranges, bytes: rangeBytes(ranges), parts };
-	const fits = atom.bytes <= limits.tileBytes;
-	if (fits && ranges.length <= 1) return [atom];
-	const axis = splittableAxis(parts);
-	if (axis === undefined) return [atom];
-	const rows = at(at(parts, 0).box.size, axis);
+export function atomsOf(region: Region, places: Places, limits: PlanLimits): Atom[] {
+	const hulls = hullsOfRegion(region, places);
+	const ranges =
+		exactRanges(
+			hulls.map(({ hull }) => hull),
+			Number.POSITIVE_INFINITY,
+		) ?? [];
+	const atom = { ...region, ranges, bytes: rangeBytes(ranges) };
+	if (atom.bytes <= limits.tileBytes && ranges.length <= 1) return [atom];
+	const slabs = cleanSlabs(atom, places, limits);
+	if (slabs !== undefined) return slabs.flatMap((slab) => atomsOf(slab, places, limits));
+	const parts = interleaved(region, hulls);
+	return parts.length === 1 ? [atom] : parts.flatMap((part) => atomsOf(part, places, limits));
+}
+
+/** Cuts an atom along its outermost axis into slabs of a height that {@link isClean}, if there is one. */
+function cleanSlabs(atom: Atom, places: Places, limits: PlanLimits): Region[] | undefined {
+	const boxes = atom.drafts.map((draft) => boxIn(draft.box, atom.spans));
+	const axis = splittableAxis(boxes);
+	if (axis === undefined) return undefined;
+	const first = at(at(boxes, 0).offset, axis);
+	const rows = at(at(boxes, 0).size, axis);
 	for (const count of rowCounts(rows, atom, limits)) {
-		const slabs = cleanCut(atom, slabsOf(parts, axis, count), places);
-		if (slabs !== undefined) return slabs.flatMap((slab) => atomsOf(slab, places, limits));
+		const slabs = slabsOf(atom, { axis, start: first, end: first + rows }, count);
+		if (isClean(atom, slabs, places)) return slabs;
 	}
-	return [atom];
+	return undefined;
 }
 
-/**
- * The components of slabs, provided that the slabs share no byte and leave the source ranges whole but for the seams
- * between them.
- */
-function cleanCut(
-	atom: Atom,
-	slabs: readonly DraftPart[][],
-	places: Places,
-): Component[] | undefined {
+/** Whether slabs share no byte and leave the source ranges whole but for the seams between them. */
+function isClean(atom: Atom, slabs: readonly Region[], places: Places): boolean {
 	const mostRanges = atom.ranges.length + slabs.length - 1;
-	const all: Component[] = [];
 	let bytes = 0;
 	let ranges = 0;
 	for (const slab of slabs) {
-		const found = components(slab, places);
-		const hulls = found.flatMap((component) => component.hulls);
+		const hulls = hullsOfRegion(slab, places).map(({ hull }) => hull);
 		const exact = exactRanges(hulls, MAX_RUNS_PER_HULL * hulls.length);
-		if (exact === undefined) return undefined;
+		if (exact === undefined) return false;
 		bytes += rangeBytes(exact);
 		ranges += exact.length;
-		if (ranges > mostRanges) return undefined;
-		all.push(...found);
+		if (ranges > mostRanges) return false;
 	}
 	// The slabs read what the whole reads; equal sums mean that no two slabs share a byte.
-	return bytes === atom.bytes ? all : undefined;
+	return bytes === atom.bytes;
 }
 
 /** A slab worth having reads whole stretches of the source; bytes more scattered than this are not looked at. */
 const MAX_RUNS_PER_HULL = 4;
 
-/** The outermost axis along which every part has the same rows, with nothing but single rows outside it. */
-function splittableAxis(parts: readonly DraftPart[]): number | undefined {
-	const first = at(parts, 0).box;
+/** The outermost axis along which every box has the same rows, with nothing but single rows outside it. */
+function splittableAxis(boxes: readonly Box[]): number | undefined {
+	const first = at(boxes, 0);
 	const axis = first.size.findIndex((size) => size > 1);
 	if (axis < 0) return undefined;
-	const alike = parts.every(
-		({ box }) =>
+	const alike = boxes.every(
+		(box) =>
 			box.size.length === first.size.length &&
 			box.size[axis] === first.size[axis] &&
 			box.offset[axis] === first.offset[axis] &&
@@ -184,22 +187,13 @@ function largestDivisor(value: number, most: number): number {
 	return Math.min(1, most);
 }
 
-function slabsOf(parts: readonly DraftPart[], axis: number, count: number): DraftPart[][] {
-	const { offset, size } = at(parts, 0).box;
-	const first = at(offset, axis);
-	const end = first + at(size, axis);
-	const slabs: DraftPart[][] = [];
-	for (let start = first; start < end; start += count) {
-		const rows = Math.min(count, end - start);
-		slabs.push(
-			parts.map(({ draft, box }) => ({
-				draft,
-				box: {
-					offset: box.offset.with(axis, start),
-					size: box.size.with(axis, rows),
-				},
-			})),
-		);
+/** Slabs of `count` rows, the last one lower where it does not come out even. */
+function slabsOf({ drafts, spans }: Region, rows: AxisSpan, count: number): Region[] {
+	const others = spans.filter(({ axis }) => axis !== rows.axis);
+	const slabs: Region[] = [];
+	for (let start = rows.start; start < rows.end; start += count) {
+		const end = Math.min(start + count, rows.end);
+		slabs.push({ drafts, spans: [...others, { axis: rows.axis, start, end }] });
 	}
 	return slabs;
 }

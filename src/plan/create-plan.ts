@@ -7,9 +7,9 @@ import type { EntryFormat } from "../core/ports.ts";
 import type { ModelMap, Recipe } from "../core/recipe.ts";
 import { at, formatShape, numel } from "../core/shape.ts";
 import type { Source } from "../core/source.ts";
-import { type Atom, components, type Draft, wholeParts } from "./atoms.ts";
+import type { Atom, Draft } from "./atoms.ts";
 import { checkSourceUse } from "./check.ts";
-import { fitComponent } from "./cut.ts";
+import { fitDrafts } from "./cut.ts";
 import { type Places, placesOf } from "./footprint.ts";
 import { packTiles } from "./pack.ts";
 import { chooseRank, emptyLoads, placeEntries, type RankLoads } from "./place.ts";
@@ -124,11 +124,10 @@ function fitAll(
 	const fitted = wanted.map((): Draft[] => []);
 	for (const bundle of bundles(wanted)) {
 		const together = bundle.flatMap((index) => at(wanted, index));
-		for (const component of components(wholeParts(together), places)) {
-			const result = fitComponent(component, places, limits);
-			atoms.push(...result.atoms);
-			for (const draft of result.drafts) at(fitted, draft.tensor).push(draft);
-		}
+		if (together.length === 0) continue;
+		const result = fitDrafts(together, places, limits);
+		atoms.push(...result.atoms);
+		for (const draft of result.drafts) at(fitted, draft.tensor).push(draft);
 	}
 	return { drafts: fitted.flat(), atoms };
 }

@@ -2,32 +2,46 @@ import { formatBox } from "../core/box.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
 import { sourcesOf } from "../core/expr.ts";
 import { at } from "../core/shape.ts";
-import { type Atom, atomsOf, type Component, components, type Draft, wholeParts } from "./atoms.ts";
+import { type Atom, atomsOf, components, type Draft, type Region } from "./atoms.ts";
 import type { Places } from "./footprint.ts";
 import type { PlanLimits } from "./types.ts";
 
-/** What one component became: its drafts, cut further where memory demands it, and their atoms. */
-export interface FittedComponent {
+/** What some drafts became: cut further where memory demands it, and their atoms. */
+export interface FittedDrafts {
 	readonly drafts: readonly Draft[];
 	readonly atoms: readonly Atom[];
 }
 
 /**
- * Makes the atoms of one component of whole drafts and, when one is larger than the memory allows, cuts its drafts into more entries along
- * the target axis that follows the source's outermost dimension. DCP reads several chunks of a rank as well as one.
+ * Makes the atoms of drafts that share source tensors. Where one is larger than the memory allows, the drafts that
+ * interleave with it are cut into more entries, along the target axis that follows the source's outermost dimension. DCP
+ * reads several chunks of a rank as well as one.
  *
- * @throws {HfStreamDcpError} `BUDGET_EXCEEDED` when no cut makes it fit.
+ * @throws {HfStreamDcpError} `BUDGET_EXCEEDED` when no cut makes them fit.
  */
-export function fitComponent(
-	component: Component,
+export function fitDrafts(
+	drafts: readonly Draft[],
 	places: Places,
 	limits: PlanLimits,
-): FittedComponent {
-	const drafts = component.parts.map((part) => part.draft);
+): FittedDrafts {
+	const whole = { drafts, spans: [] };
+	const atoms = atomsOf(whole, places, limits);
+	if (largestAtom(atoms) <= limits.maxTileBytes) return { drafts, atoms };
+	const fitted = components(whole, places).map((component) =>
+		fitComponent(component, places, limits),
+	);
+	return {
+		drafts: fitted.flatMap((one) => one.drafts),
+		atoms: fitted.flatMap((one) => one.atoms),
+	};
+}
+
+function fitComponent(component: Region, places: Places, limits: PlanLimits): FittedDrafts {
+	const { drafts } = component;
 	const atoms = atomsOf(component, places, limits);
 	const largest = largestAtom(atoms);
 	if (largest <= limits.maxTileBytes) return { drafts, atoms };
-	let best: FittedComponent | undefined;
+	let best: FittedDrafts | undefined;
 	const axes = Math.min(...drafts.map((draft) => draft.box.size.length));
 	for (let axis = 0; axis < axes; axis++) {
 		const cut = cutAlong(drafts, axis, largest, places, limits);
@@ -49,7 +63,7 @@ function cutAlong(
 	largest: number,
 	places: Places,
 	limits: PlanLimits,
-): FittedComponent | undefined {
+): FittedDrafts | undefined {
 	const longest = Math.max(...drafts.map((draft) => at(draft.box.size, axis)));
 	// Cutting one axis shrinks an atom by that factor at most, so no larger block can help.
 	const first = Math.floor((longest * limits.maxTileBytes) / largest);
@@ -57,9 +71,7 @@ function cutAlong(
 	let futile = 0;
 	for (const block of blockSizes(longest, first)) {
 		const pieces = drafts.flatMap((draft) => cutDraft(draft, axis, block));
-		const atoms = components(wholeParts(pieces), places).flatMap((set) =>
-			atomsOf(set, places, limits),
-		);
+		const atoms = atomsOf({ drafts: pieces, spans: [] }, places, limits);
 		const after = largestAtom(atoms);
 		if (after <= limits.maxTileBytes) return { drafts: pieces, atoms };
 		// Along an axis that the source interleaves, no block helps, however small.

@@ -1,7 +1,7 @@
 import { at } from "../core/shape.ts";
 import type { Atom, Draft } from "./atoms.ts";
 import { compareRanges, unionRanges } from "./footprint.ts";
-import type { PlanPart, PlanTile } from "./types.ts";
+import type { PlanSlab, PlanTile } from "./types.ts";
 
 /**
  * Packs atoms into tiles: atoms whose source bytes follow one another share a tile, and so a request, up to `tileBytes`.
@@ -35,17 +35,31 @@ export function packTiles(
 	return bins.map((bin) => ({
 		ranges: unionRanges(bin.atoms.flatMap((atom) => atom.ranges)),
 		stagingBytes: bin.bytes,
-		parts: partsOf(bin.atoms, entryOf),
+		slabs: slabsOf(bin.atoms, entryOf),
 	}));
 }
 
-function partsOf(atoms: readonly Atom[], entryOf: (draft: Draft) => number): PlanPart[] {
-	return atoms
-		.flatMap((atom) => atom.parts.map(({ draft, box }) => ({ entry: entryOf(draft), box })))
-		.toSorted((a, b) => a.entry - b.entry || compareOffsets(a.box.offset, b.box.offset));
+/** What atoms fill, with neighbouring entries of the same spans in one slab. */
+function slabsOf(atoms: readonly Atom[], entryOf: (draft: Draft) => number): PlanSlab[] {
+	const bySpans = new Map<string, { spans: PlanSlab["spans"]; entries: number[] }>();
+	for (const { drafts, spans } of atoms) {
+		const key = JSON.stringify(spans);
+		const group = bySpans.get(key) ?? { spans, entries: [] };
+		bySpans.set(key, group);
+		for (const draft of drafts) group.entries.push(entryOf(draft));
+	}
+	return [...bySpans.values()].flatMap(({ spans, entries }) =>
+		runsOf(entries).map(([firstEntry, endEntry]) => ({ firstEntry, endEntry, spans })),
+	);
 }
 
-function compareOffsets(a: readonly number[], b: readonly number[]): number {
-	const axis = a.findIndex((offset, d) => offset !== b[d]);
-	return axis < 0 ? 0 : at(a, axis) - at(b, axis);
+/** Runs of consecutive numbers, half-open, ascending. */
+function runsOf(numbers: number[]): [first: number, end: number][] {
+	const runs: [number, number][] = [];
+	for (const number of numbers.toSorted((a, b) => a - b)) {
+		const last = runs.at(-1);
+		if (last !== undefined && last[1] === number) last[1]++;
+		else runs.push([number, number + 1]);
+	}
+	return runs;
 }

@@ -41,6 +41,22 @@ export interface PlanPart {
 	readonly box: Box;
 }
 
+/** Rows `start` up to but not including `end` of one axis of the global tensor. */
+export interface AxisSpan {
+	readonly axis: number;
+	readonly start: number;
+	readonly end: number;
+}
+
+/** The same rows of several entries: a compact way to write down many parts. {@link partsOf} lists them. */
+export interface PlanSlab {
+	/** `plan.entries[firstEntry]` up to but not including `plan.entries[endEntry]`. */
+	readonly firstEntry: number;
+	readonly endEntry: number;
+	/** What of each entry's box; the axes that are not named are whole. Every span lies inside every entry. */
+	readonly spans: readonly AxisSpan[];
+}
+
 /**
  * What is fetched at once and turned into target bytes at once: the unit of the memory budget. Tiles do not depend on one
  * another and may be worked off in any order, also when they fill parts of the same entry.
@@ -50,8 +66,8 @@ export interface PlanTile {
 	readonly ranges: readonly PlanRange[];
 	/** Sum of the lengths of `ranges`: the staging memory it takes. */
 	readonly stagingBytes: number;
-	/** In order of (entry, place in the entry's data). */
-	readonly parts: readonly PlanPart[];
+	/** What it fills. */
+	readonly slabs: readonly PlanSlab[];
 }
 
 /** Promises of the plan; exact, and asserted in tests. */

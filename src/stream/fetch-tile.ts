@@ -1,5 +1,5 @@
 import { at } from "../core/shape.ts";
-import type { PlanTile } from "../plan/types.ts";
+import type { LiveTile } from "./live-tile.ts";
 import { layOut } from "./locate.ts";
 import type { RunState } from "./run-state.ts";
 
@@ -9,7 +9,7 @@ import type { RunState } from "./run-state.ts";
  *
  * @throws `scope.signal.reason` when a request failed or the run was aborted.
  */
-export async function fetchTile(run: RunState, tile: PlanTile, staging: Uint8Array): Promise<void> {
+export async function fetchTile(run: RunState, tile: LiveTile, staging: Uint8Array): Promise<void> {
 	const { plan, source, scope, counters } = run;
 	const { requestBytes } = plan.limits;
 	const requests: Promise<boolean>[] = [];

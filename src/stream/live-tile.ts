@@ -1,7 +1,8 @@
 import { at } from "../core/shape.ts";
 import { exactRanges, hullsOf, type Places, rangeBytes } from "../plan/footprint.ts";
+import { partsOf } from "../plan/parts.ts";
 import { pull } from "../plan/pull.ts";
-import type { Plan, PlanTile } from "../plan/types.ts";
+import type { Plan, PlanPart, PlanTile } from "../plan/types.ts";
 
 /**
  * A tile of which only some entries are left is fetched in as many ranges as planned and this many more. When its bytes are
@@ -11,6 +12,11 @@ const MAX_EXTRA_RANGES = 64;
 
 /** Source runs that are looked at for that decision. */
 const MAX_RUNS = 65_536;
+
+/** What of a tile is to be done. */
+export interface LiveTile extends Pick<PlanTile, "ranges" | "stagingBytes"> {
+	readonly parts: readonly PlanPart[];
+}
 
 /**
  * What is left of a tile when some entries are finished already: the other parts, and the source bytes that they read.
@@ -22,16 +28,18 @@ export function liveTile(
 	tile: PlanTile,
 	places: Places,
 	isFinished: (entry: number) => boolean,
-): PlanTile | undefined {
-	const parts = tile.parts.filter((part) => !isFinished(part.entry));
+): LiveTile | undefined {
+	const all = partsOf(plan, tile);
+	const parts = all.filter((part) => !isFinished(part.entry));
 	if (parts.length === 0) return undefined;
-	if (parts.length === tile.parts.length) return tile;
+	const { ranges, stagingBytes } = tile;
+	if (parts.length === all.length) return { ranges, stagingBytes, parts };
 	const hulls = parts.flatMap(({ entry, box }) => {
 		const { expr } = at(plan.tensors, at(plan.entries, entry).tensor);
 		return hullsOf(pull(expr, box), places);
 	});
 	const exact = exactRanges(hulls, MAX_RUNS);
-	const isWorthIt = exact !== undefined && exact.length <= tile.ranges.length + MAX_EXTRA_RANGES;
-	if (!isWorthIt) return { ...tile, parts };
+	const isWorthIt = exact !== undefined && exact.length <= ranges.length + MAX_EXTRA_RANGES;
+	if (!isWorthIt) return { ranges, stagingBytes, parts };
 	return { parts, ranges: exact, stagingBytes: rangeBytes(exact) };
 }

@@ -4,11 +4,11 @@ import { emitTo, type EventListener } from "../core/events.ts";
 import type { ByteSource, EntrySink, ReshardBackend } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import { placesOf } from "../plan/footprint.ts";
-import type { Plan, PlanTile } from "../plan/types.ts";
+import type { Plan } from "../plan/types.ts";
 import { type Arena, createArena, type Lease } from "./arena.ts";
 import { fetchTile } from "./fetch-tile.ts";
 import { createFlusher } from "./flusher.ts";
-import { liveTile } from "./live-tile.ts";
+import { type LiveTile, liveTile } from "./live-tile.ts";
 import { createPool } from "./pool.ts";
 import type { RunState } from "./run-state.ts";
 import { createTaskScope } from "./task-scope.ts";
@@ -158,7 +158,7 @@ async function openTiles(run: RunState, arena: Arena, skipped: SkippedEntries): 
 	}
 }
 
-async function runTile(run: RunState, tile: PlanTile, lease: Lease): Promise<void> {
+async function runTile(run: RunState, tile: LiveTile, lease: Lease): Promise<void> {
 	const staged: StagedTile = { tile, staging: lease.bytes, writes: [] };
 	try {
 		await fetchTile(run, tile, lease.bytes);

@@ -4,8 +4,9 @@ import { itemBytes } from "../core/dtype.ts";
 import type { ReshardOp } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import { pull } from "../plan/pull.ts";
-import type { PlanPart, PlanTile } from "../plan/types.ts";
+import type { PlanPart } from "../plan/types.ts";
 import { directRuns } from "./direct-runs.ts";
+import type { LiveTile } from "./live-tile.ts";
 import { layOut, locate, type StagedRange } from "./locate.ts";
 import type { RunState } from "./run-state.ts";
 import { addStretch, type Stretch } from "./stretches.ts";
@@ -13,7 +14,7 @@ import { placeIn, windowsOf } from "./windows.ts";
 
 /** A tile whose source bytes have arrived. */
 export interface StagedTile {
-	readonly tile: PlanTile;
+	readonly tile: LiveTile;
 	readonly staging: Uint8Array;
 	/** Grows with every write that is started. None rejects; `staging` is free again when all have settled. */
 	readonly writes: Promise<boolean>[];

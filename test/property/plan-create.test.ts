@@ -14,8 +14,9 @@ import {
 } from "../../src/core/expr.ts";
 import { contiguousStrides, numel } from "../../src/core/shape.ts";
 import { createPlan } from "../../src/plan/create-plan.ts";
+import { partsOf } from "../../src/plan/parts.ts";
 import { pull } from "../../src/plan/pull.ts";
-import type { Plan, PlanLimits } from "../../src/plan/types.ts";
+import type { Plan, PlanLimits, PlanPart } from "../../src/plan/types.ts";
 import { gridLayout, mapFor, plainFormat, sourceFor } from "../support/plan-fixtures.ts";
 
 /** Checks by brute force, byte by byte, what a plan promises. */
@@ -37,7 +38,7 @@ function checkPlan(plan: Plan): void {
 		}
 		expect(tile.stagingBytes).toBe(bytes);
 		expect(bytes).toBeLessThanOrEqual(plan.limits.maxTileBytes);
-		for (const part of tile.parts) {
+		for (const part of partsOf(plan, tile)) {
 			const entry = plan.entries[part.entry]!;
 			const tensor = plan.tensors[entry.tensor]!;
 			markPart(entry, part, data[part.entry]!);
@@ -73,11 +74,7 @@ function checkPlan(plan: Plan): void {
 }
 
 /** Marks the bytes of a part, which must be one contiguous stretch of the entry's data. */
-function markPart(
-	entry: Plan["entries"][number],
-	part: Plan["tiles"][number]["parts"][number],
-	data: Uint8Array,
-): void {
+function markPart(entry: Plan["entries"][number], part: PlanPart, data: Uint8Array): void {
 	const width = itemBytes(entry.dtype);
 	const strides = contiguousStrides(entry.box.size);
 	const place = (index: readonly number[]): number =>
