@@ -65,7 +65,7 @@ export function placementsOf({ mesh, cuts }: StorageCuts): readonly Placement[] 
 }
 
 /**
- * Refuses what torch can build but neither save nor load, or cannot build at all.
+ * Refuses what torch cannot build, or builds but does not save and load as it is.
  *
  * @throws {HfStreamDcpError} `LAYOUT_INVALID` naming the tensor and the dimension.
  */
@@ -114,7 +114,8 @@ function assertEvenInnerCut(
 
 /**
  * When a dimension is cut twice and the first cut is uneven, DTensor's arithmetic and the bytes that FSDP really holds can
- * part ways: `dcp.save` then fails with overlapping chunks and `dcp.load` with mismatched sizes (torch 2.13, run).
+ * part ways: `dcp.save` then fails with overlapping chunks, or `dcp.load` with mismatched sizes, or it loads other values and
+ * says nothing. `test/oracle/torch-storable.test.ts` asks torch.
  */
 function assertSpecMatchesBytes(
 	fqn: string,
@@ -132,7 +133,7 @@ function assertSpecMatchesBytes(
 		const axes = storage.cuts.filter((cut) => cut.dim === dim).map((cut) => cut.axis);
 		const [first = "tp"] = axes;
 		throw layoutInvalid(
-			`${fqn} of shape ${formatShape(shape)}: dimension ${dim} is cut by ${axes.join(" and then by ")}, and the ${axisSize(storage.mesh, first)} ranks of ${first} do not divide ${at(shape, dim)}; torch's chunk metadata then disagrees with the bytes that FSDP holds, so the job could neither save nor load a checkpoint`,
+			`${fqn} of shape ${formatShape(shape)}: dimension ${dim} is cut by ${axes.join(" and then by ")}, and the ${axisSize(storage.mesh, first)} ranks of ${first} do not divide ${at(shape, dim)}; torch's chunk metadata then disagrees with the bytes that FSDP holds, so the job could not save and load a checkpoint`,
 			`Choose a ${first} size that divides ${at(shape, dim)}.`,
 			{ fqn, shape, dim, axes },
 		);

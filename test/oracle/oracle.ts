@@ -32,6 +32,17 @@ export type OracleJob =
 			readonly checkpoint: string;
 			readonly world_size: number;
 	  }
+	/** Tries parameters on a mesh of `fsdp` × `tp` ranks; `tp` and `fsdp` of a case are the dimensions they cut. */
+	| {
+			readonly kind: "storable";
+			readonly fsdp: number;
+			readonly tp: number;
+			readonly cases: readonly {
+				readonly shape: readonly number[];
+				readonly tp: number;
+				readonly fsdp: number;
+			}[];
+	  }
 	| {
 			readonly kind: "whole";
 			readonly checkpoint: string;
@@ -75,6 +86,14 @@ export interface Fsdp2RankReport extends RankReport {
 	readonly logitsSpread: number;
 }
 
+/** What became of one parameter that was saved and loaded. */
+export interface StorableReport {
+	/** The step that goes wrong on some rank: `values` when the load says nothing and is wrong. */
+	readonly fails: "build" | "save" | "load" | "values" | null;
+	/** The elements of every rank, row by row; the whole is numbered from 1. */
+	readonly local: readonly (readonly number[])[];
+}
+
 /** What `dcp_to_torch_save` gave. */
 export interface WholeReport {
 	readonly keys: number;
@@ -103,6 +122,7 @@ interface OracleAnswers {
 	readonly adapter: AdapterReport;
 	readonly load: LoadReport;
 	readonly fsdp2: LoadReport<Fsdp2RankReport>;
+	readonly storable: readonly StorableReport[];
 	readonly whole: WholeReport;
 }
 

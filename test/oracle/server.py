@@ -14,6 +14,7 @@ import adapters
 import expected
 import fsdp2
 import load_dtensor
+import storable
 import whole
 
 
@@ -30,6 +31,7 @@ JOBS = {
     "expected": expected.write_expected,
     "load": load_dtensor.load,
     "fsdp2": fsdp2.load_fsdp2,
+    "storable": storable.try_cases,
     "whole": whole.load_whole,
 }
 
