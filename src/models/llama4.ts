@@ -1,28 +1,16 @@
-import { eachLayer, type Family, type FamilyItem, oneOf, tensor } from "./family.ts";
+import { attention, decoder, DECODER_NUMBERS, feedForward, LAYER_NORMS } from "./decoder.ts";
+import { type Family, type FamilyItem, oneOf, tensor } from "./family.ts";
 import { slice, transposeInner, ZERO_EXPERT_BIAS } from "./relayouts.ts";
 
 const FEED_FORWARD = "model.layers.{layer}.feed_forward";
-const SHARED = `${FEED_FORWARD}.shared_expert`;
 const EXPERTS = "layers.{layer}.moe.routed_experts.inner_experts";
 
 /** Every second layer of Maverick. */
-const DENSE: readonly FamilyItem[] = [
-	tensor(
-		"layers.{layer}.feed_forward.w1.weight",
-		["dense_inner", "hidden"],
-		`${FEED_FORWARD}.gate_proj.weight`,
-	),
-	tensor(
-		"layers.{layer}.feed_forward.w2.weight",
-		["hidden", "dense_inner"],
-		`${FEED_FORWARD}.down_proj.weight`,
-	),
-	tensor(
-		"layers.{layer}.feed_forward.w3.weight",
-		["dense_inner", "hidden"],
-		`${FEED_FORWARD}.up_proj.weight`,
-	),
-];
+const DENSE: readonly FamilyItem[] = feedForward(
+	"layers.{layer}.feed_forward",
+	FEED_FORWARD,
+	"dense_inner",
+);
 
 /** `gate_up_proj` is `[experts, hidden, 2 · inner]`, gate columns before up columns; the trainer wants rows. */
 const MOE: readonly FamilyItem[] = [
@@ -47,21 +35,7 @@ const MOE: readonly FamilyItem[] = [
 		["experts", "hidden"],
 		`${FEED_FORWARD}.router.weight`,
 	),
-	tensor(
-		"layers.{layer}.moe.shared_experts.w1.weight",
-		["inner", "hidden"],
-		`${SHARED}.gate_proj.weight`,
-	),
-	tensor(
-		"layers.{layer}.moe.shared_experts.w2.weight",
-		["hidden", "inner"],
-		`${SHARED}.down_proj.weight`,
-	),
-	tensor(
-		"layers.{layer}.moe.shared_experts.w3.weight",
-		["inner", "hidden"],
-		`${SHARED}.up_proj.weight`,
-	),
+	...feedForward("layers.{layer}.moe.shared_experts", `${FEED_FORWARD}.shared_expert`, "inner"),
 ];
 
 /**
@@ -78,56 +52,11 @@ export const LLAMA4: Family = {
 	configKey: "text_config",
 	prefixes: ["language_model.", ""],
 	numbers: {
-		layers: { keys: ["num_hidden_layers"] },
-		hidden: { keys: ["hidden_size"] },
-		heads: { keys: ["num_attention_heads"] },
-		kv_heads: { keys: ["num_key_value_heads"], default: "heads" },
-		head_dim: { keys: ["head_dim"], default: "hidden / heads" },
-		inner: { keys: ["intermediate_size"] },
+		...DECODER_NUMBERS,
 		dense_inner: { keys: ["intermediate_size_mlp"] },
 		experts: { keys: ["num_local_experts"] },
-		vocabulary: { keys: ["vocab_size"] },
 	},
-	items: [
-		tensor("tok_embeddings.weight", ["vocabulary", "hidden"], "model.embed_tokens.weight"),
-		eachLayer(
-			tensor(
-				"layers.{layer}.attention.qkv_linear.wq.weight",
-				["heads * head_dim", "hidden"],
-				"model.layers.{layer}.self_attn.q_proj.weight",
-			),
-			tensor(
-				"layers.{layer}.attention.qkv_linear.wk.weight",
-				["kv_heads * head_dim", "hidden"],
-				"model.layers.{layer}.self_attn.k_proj.weight",
-			),
-			tensor(
-				"layers.{layer}.attention.qkv_linear.wv.weight",
-				["kv_heads * head_dim", "hidden"],
-				"model.layers.{layer}.self_attn.v_proj.weight",
-			),
-			tensor(
-				"layers.{layer}.attention.wo.weight",
-				["hidden", "heads * head_dim"],
-				"model.layers.{layer}.self_attn.o_proj.weight",
-			),
-			oneOf(DENSE, MOE),
-			tensor(
-				"layers.{layer}.attention_norm.weight",
-				["hidden"],
-				"model.layers.{layer}.input_layernorm.weight",
-			),
-			tensor(
-				"layers.{layer}.ffn_norm.weight",
-				["hidden"],
-				"model.layers.{layer}.post_attention_layernorm.weight",
-			),
-		),
-		tensor("norm.weight", ["hidden"], "model.norm.weight"),
-		tensor("lm_head.weight", ["vocabulary", "hidden"], "lm_head.weight", {
-			tied: "model.embed_tokens.weight",
-		}),
-	],
+	items: decoder(...attention(), oneOf(DENSE, MOE), ...LAYER_NORMS),
 	drops: [
 		{ pattern: "vision_model.*", reason: "vision tensors are not part of the text model" },
 		{

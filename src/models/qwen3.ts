@@ -1,14 +1,20 @@
-import { eachLayer, type Family, type FamilyItem, oneOf, tensor } from "./family.ts";
+import { attention, decoder, DECODER_NUMBERS, feedForward, LAYER_NORMS } from "./decoder.ts";
+import { type Family, type FamilyItem, oneOf, tensor } from "./family.ts";
 import { slice, stackExperts, ZERO_EXPERT_BIAS } from "./relayouts.ts";
 
 const MLP = "model.layers.{layer}.mlp";
 const EXPERTS = "layers.{layer}.moe.routed_experts.inner_experts";
 
-const DENSE: readonly FamilyItem[] = [
-	tensor("layers.{layer}.feed_forward.w1.weight", ["inner", "hidden"], `${MLP}.gate_proj.weight`),
-	tensor("layers.{layer}.feed_forward.w2.weight", ["hidden", "inner"], `${MLP}.down_proj.weight`),
-	tensor("layers.{layer}.feed_forward.w3.weight", ["inner", "hidden"], `${MLP}.up_proj.weight`),
-];
+const DENSE: readonly FamilyItem[] = feedForward("layers.{layer}.feed_forward", MLP, "inner");
+
+/** Norms of every head's queries and keys. */
+const HEAD_NORMS: readonly FamilyItem[] = ["q_norm", "k_norm"].map((name) =>
+	tensor(
+		`layers.{layer}.attention.${name}.weight`,
+		["head_dim"],
+		`model.layers.{layer}.self_attn.${name}.weight`,
+	),
+);
 
 const EXPERT_BIAS: FamilyItem = tensor(
 	"layers.{layer}.moe.expert_bias_E",
@@ -76,67 +82,20 @@ export const QWEN3: Family = {
 	architectures: ["Qwen3ForCausalLM", "Qwen3MoeForCausalLM"],
 	prefixes: [""],
 	numbers: {
-		layers: { keys: ["num_hidden_layers"] },
-		hidden: { keys: ["hidden_size"] },
-		heads: { keys: ["num_attention_heads"] },
+		...DECODER_NUMBERS,
+		// Without Llama's defaults: Qwen 3's `head_dim` does not follow from the others.
 		kv_heads: { keys: ["num_key_value_heads"] },
 		head_dim: { keys: ["head_dim"] },
-		inner: { keys: ["intermediate_size"] },
 		// The Hub's files say num_experts; transformers 5 writes num_local_experts.
 		experts: { keys: ["num_experts", "num_local_experts"] },
 		expert_inner: { keys: ["moe_intermediate_size"] },
-		vocabulary: { keys: ["vocab_size"] },
 	},
-	items: [
-		tensor("tok_embeddings.weight", ["vocabulary", "hidden"], "model.embed_tokens.weight"),
-		eachLayer(
-			tensor(
-				"layers.{layer}.attention.qkv_linear.wq.weight",
-				["heads * head_dim", "hidden"],
-				"model.layers.{layer}.self_attn.q_proj.weight",
-			),
-			tensor(
-				"layers.{layer}.attention.qkv_linear.wk.weight",
-				["kv_heads * head_dim", "hidden"],
-				"model.layers.{layer}.self_attn.k_proj.weight",
-			),
-			tensor(
-				"layers.{layer}.attention.qkv_linear.wv.weight",
-				["kv_heads * head_dim", "hidden"],
-				"model.layers.{layer}.self_attn.v_proj.weight",
-			),
-			tensor(
-				"layers.{layer}.attention.wo.weight",
-				["hidden", "heads * head_dim"],
-				"model.layers.{layer}.self_attn.o_proj.weight",
-			),
-			tensor(
-				"layers.{layer}.attention.q_norm.weight",
-				["head_dim"],
-				"model.layers.{layer}.self_attn.q_norm.weight",
-			),
-			tensor(
-				"layers.{layer}.attention.k_norm.weight",
-				["head_dim"],
-				"model.layers.{layer}.self_attn.k_norm.weight",
-			),
-			oneOf(DENSE, SEPARATE_EXPERTS, FUSED_EXPERTS),
-			tensor(
-				"layers.{layer}.attention_norm.weight",
-				["hidden"],
-				"model.layers.{layer}.input_layernorm.weight",
-			),
-			tensor(
-				"layers.{layer}.ffn_norm.weight",
-				["hidden"],
-				"model.layers.{layer}.post_attention_layernorm.weight",
-			),
-		),
-		tensor("norm.weight", ["hidden"], "model.norm.weight"),
-		tensor("lm_head.weight", ["vocabulary", "hidden"], "lm_head.weight", {
-			tied: "model.embed_tokens.weight",
-		}),
-	],
+	items: decoder(
+		...attention(),
+		...HEAD_NORMS,
+		oneOf(DENSE, SEPARATE_EXPERTS, FUSED_EXPERTS),
+		...LAYER_NORMS,
+	),
 	drops: [
 		{
 			pattern: "*.rotary_emb.inv_freq",
