@@ -43,6 +43,21 @@ export function intersectBoxes(a: Box, b: Box): Box | undefined {
 	return { offset, size };
 }
 
+/** The smallest box that holds all of `boxes`, of which there is at least one; all have the same rank. */
+export function boundingBox(boxes: readonly Box[]): Box {
+	const first = at(boxes, 0);
+	const offset = [...first.offset];
+	const end = first.size.map((size, axis) => at(first.offset, axis) + size);
+	for (const box of boxes) {
+		for (let axis = 0; axis < offset.length; axis++) {
+			const start = at(box.offset, axis);
+			offset[axis] = Math.min(at(offset, axis), start);
+			end[axis] = Math.max(at(end, axis), start + at(box.size, axis));
+		}
+	}
+	return { offset, size: end.map((stop, axis) => stop - at(offset, axis)) };
+}
+
 /** `[0:4, 8:16]` for messages; half-open. */
 export function formatBox(box: Box): string {
 	const spans = box.offset.map((start, axis) => `${start}:${start + at(box.size, axis)}`);

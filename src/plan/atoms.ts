@@ -1,4 +1,4 @@
-import type { Box } from "../core/box.ts";
+import { type Box, boundingBox, boxNumel } from "../core/box.ts";
 import type { Expr } from "../core/expr.ts";
 import { at } from "../core/shape.ts";
 import {
@@ -36,16 +36,24 @@ export interface Atom extends Region {
 	readonly bytes: number;
 }
 
-/** A hull and the draft, by its index in the region, whose piece it is of. */
-interface DraftHull {
-	readonly hull: Hull;
-	readonly index: number;
-}
-
-function hullsOfRegion({ drafts, spans }: Region, places: Places): DraftHull[] {
-	return drafts.flatMap((draft, index) =>
-		hullsOf(pull(draft.expr, boxIn(draft.box, spans)), places).map((hull) => ({ hull, index })),
-	);
+/**
+ * The hulls of all that a region reads.
+ *
+ * Drafts of one tensor that tile a box (all shards of a tensor do) read what the box reads, however many they are.
+ */
+function hullsOfRegion({ drafts, spans }: Region, places: Places): Hull[] {
+	const byTensor = new Map<number, { readonly expr: Expr; readonly boxes: Box[] }>();
+	for (const { tensor, expr, box } of drafts) {
+		const group = byTensor.get(tensor) ?? { expr, boxes: [] };
+		byTensor.set(tensor, group);
+		group.boxes.push(boxIn(box, spans));
+	}
+	return [...byTensor.values()].flatMap(({ expr, boxes }) => {
+		const around = boundingBox(boxes);
+		const filled = boxes.reduce((sum, box) => sum + boxNumel(box), 0);
+		const read = filled === boxNumel(around) ? [around] : boxes;
+		return read.flatMap((box) => hullsOf(pull(expr, box), places));
+	});
 }
 
 /**
@@ -55,10 +63,12 @@ function hullsOfRegion({ drafts, spans }: Region, places: Places): DraftHull[] {
  * @returns Regions in the order of their first drafts.
  */
 export function components(region: Region, places: Places): Region[] {
-	return interleaved(region, hullsOfRegion(region, places));
-}
-
-function interleaved({ drafts, spans }: Region, hulls: readonly DraftHull[]): Region[] {
+	const { drafts, spans } = region;
+	const hulls = drafts
+		.flatMap((draft, index) =>
+			hullsOf(pull(draft.expr, boxIn(draft.box, spans)), places).map((hull) => ({ hull, index })),
+		)
+		.toSorted((a, b) => compareRanges(a.hull, b.hull));
 	const parent = drafts.map((_, index) => index);
 	const find = (index: number): number => {
 		let root = index;
@@ -71,7 +81,7 @@ function interleaved({ drafts, spans }: Region, hulls: readonly DraftHull[]): Re
 	let file = -1;
 	let end = 0;
 	let holder = 0;
-	for (const { hull, index } of hulls.toSorted((a, b) => compareRanges(a.hull, b.hull))) {
+	for (const { hull, index } of hulls) {
 		if (hull.file === file && hull.start < end) parent[find(index)] = find(holder);
 		else end = 0;
 		if (hull.end > end) {
@@ -95,17 +105,12 @@ function interleaved({ drafts, spans }: Region, hulls: readonly DraftHull[]): Re
  * allow. What an atom holds of a draft is a contiguous stretch of the draft's data.
  */
 export function atomsOf(region: Region, places: Places, limits: PlanLimits): Atom[] {
-	const hulls = hullsOfRegion(region, places);
-	const ranges =
-		exactRanges(
-			hulls.map(({ hull }) => hull),
-			Number.POSITIVE_INFINITY,
-		) ?? [];
+	const ranges = exactRanges(hullsOfRegion(region, places), Number.POSITIVE_INFINITY) ?? [];
 	const atom = { ...region, ranges, bytes: rangeBytes(ranges) };
 	if (atom.bytes <= limits.tileBytes && ranges.length <= 1) return [atom];
 	const slabs = cleanSlabs(atom, places, limits);
 	if (slabs !== undefined) return slabs.flatMap((slab) => atomsOf(slab, places, limits));
-	const parts = interleaved(region, hulls);
+	const parts = components(region, places);
 	return parts.length === 1 ? [atom] : parts.flatMap((part) => atomsOf(part, places, limits));
 }
 
@@ -129,7 +134,7 @@ function isClean(atom: Atom, slabs: readonly Region[], places: Places): boolean 
 	let bytes = 0;
 	let ranges = 0;
 	for (const slab of slabs) {
-		const hulls = hullsOfRegion(slab, places).map(({ hull }) => hull);
+		const hulls = hullsOfRegion(slab, places);
 		const exact = exactRanges(hulls, MAX_RUNS_PER_HULL * hulls.length);
 		if (exact === undefined) return false;
 		bytes += rangeBytes(exact);
