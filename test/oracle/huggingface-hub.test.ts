@@ -28,7 +28,9 @@ function isSmall(path: string): boolean {
 
 const search = findPython(["huggingface_hub"]);
 
-describe.skipIf("skip" in search)("the official client and the local Hub", () => {
+const reason = "skip" in search ? `: ${search.skip}` : "";
+
+describe.skipIf("skip" in search)(`the official client and the local Hub${reason}`, () => {
 	test("snapshot_download, the listing, metadata and errors", { timeout: 120_000 }, async () => {
 		if (!("python" in search)) throw new Error(search.skip);
 		const files = new Map<string, Uint8Array>([
