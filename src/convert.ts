@@ -121,8 +121,9 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary> 
 		if (event.kind === "retry") retries++;
 		forward(event);
 	};
-	const { opened, plan, wholeQkvBytes } = await openAndPlan(options, onEvent);
-	await using closing = opened;
+	const prepared = await openAndPlan(options, onEvent);
+	const { plan, wholeQkvBytes } = prepared;
+	await using opened = prepared.opened;
 	const { fetchBytes, writeBytes } = plan.totals;
 	onEvent({ kind: "planned", fetchBytes, writeBytes, entries: plan.totals.entries });
 	const directory = resolve(options.out);
@@ -147,7 +148,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary> 
 		directory,
 		plan,
 		totals: plan.totals,
-		sourceKind: closing.kind,
+		sourceKind: opened.kind,
 		backend: backend.name,
 		seconds: (performance.now() - started) / 1000,
 		fetchedBytes: streamed.fetchedBytes,

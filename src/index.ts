@@ -6,7 +6,6 @@ export {
 	DEFAULT_CONNECTIONS,
 	DEFAULT_MEMORY_BYTES,
 	DEFAULT_TARGET,
-	type DtypeChoice,
 	type Environment,
 	type OptionIssue,
 	parseConversionOptions,
@@ -15,6 +14,7 @@ export {
 } from "./options.ts";
 export { listFamilies, listTargets } from "./models/map-model.ts";
 export type { ParallelismInput } from "./layout/parallelism.ts";
+export type { TargetDtype } from "./plan/create-plan.ts";
 export type {
 	AxisSpan,
 	Plan,

@@ -2,12 +2,10 @@ import * as v from "valibot";
 import { HfStreamDcpError } from "./core/errors.ts";
 import type { EventListener } from "./core/events.ts";
 import type { ParallelismInput } from "./layout/parallelism.ts";
+import type { TargetDtype } from "./plan/create-plan.ts";
 
 /** Environment variables, as in `process.env`. */
 export type Environment = { readonly [name: string]: string | undefined };
-
-/** What the checkpoint's floating-point tensors are stored as; `keep` leaves every tensor in the dtype of its source. */
-export type DtypeChoice = "keep" | "bfloat16" | "float16" | "float32";
 
 /** What decides a plan: a model, a target and a mesh. */
 export interface ConversionOptions {
@@ -20,7 +18,7 @@ export interface ConversionOptions {
 	/** Name of the key profile: which names and layout rules the trainer uses. @default "torchtitan" */
 	readonly target: string;
 	/** @default "keep" */
-	readonly dtype: DtypeChoice;
+	readonly dtype: TargetDtype;
 	/** Mesh of the training job. @default one rank */
 	readonly parallelism: ParallelismInput;
 	/** Hard budget of the stream: staging, ranges in flight, write buffers. Bytes. @default 536870912 (512 MiB) */
@@ -197,11 +195,11 @@ const conversionEntries = {
 };
 
 /** Accepts everything {@link parseConversionOptions} accepts. */
-export const ConversionOptionsSchema: v.GenericSchema<unknown, ConversionOptions> =
+const ConversionOptionsSchema: v.GenericSchema<unknown, ConversionOptions> =
 	v.strictObject(conversionEntries);
 
 /** Accepts everything {@link parseConvertOptions} accepts. */
-export const ConvertOptionsSchema: v.GenericSchema<unknown, ConvertOptions> = v.strictObject({
+const ConvertOptionsSchema: v.GenericSchema<unknown, ConvertOptions> = v.strictObject({
 	...conversionEntries,
 	out: nonEmptyText("a directory for the checkpoint"),
 	overwrite: v.optional(v.boolean("expected true or false"), false),

@@ -67,7 +67,7 @@ function torchLines({ directory, worldSize }: LoadRecipe): string[] {
 }
 
 /** Whether a key profile is one of torchtitan's. */
-export function isTorchtitanTarget(target: string): boolean {
+function isTorchtitanTarget(target: string): boolean {
 	return target.split("@")[0] === "torchtitan";
 }
 

@@ -6,10 +6,10 @@ import { EXIT_INTERRUPTED, InterruptedError } from "./interrupt.ts";
 import type { LogFormat } from "./progress.ts";
 
 /** What the shell sees for a mistake in the command itself. */
-export const EXIT_USAGE = 2;
+const EXIT_USAGE = 2;
 
 /** What the shell sees for a bug of this program. */
-export const EXIT_BUG = 1;
+const EXIT_BUG = 1;
 
 /** An error as the shell and the person see it. */
 export interface RenderedError {

@@ -43,7 +43,7 @@ const FAILURES: { readonly [code: string]: { readonly what: string; readonly hin
  *
  * @param doing - What was tried: `write`, `create`, `sync`.
  */
-export function outputError(cause: unknown, doing: string, path: string): unknown {
+function outputError(cause: unknown, doing: string, path: string): unknown {
 	if (!(cause instanceof Error) || !("code" in cause) || !("syscall" in cause)) return cause;
 	const code = String(cause.code);
 	const failure = FAILURES[code];

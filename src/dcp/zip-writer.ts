@@ -7,7 +7,7 @@ import { ByteWriter } from "./byte-writer.ts";
  *
  * @see torch 2.13 `caffe2/serialize/inline_container.cc`, `third_party/miniz-3.0.2/miniz.c`
  */
-export const ZIP_ALIGNMENT_BYTES = 64;
+const ZIP_ALIGNMENT_BYTES = 64;
 
 /** Sizes and offsets from here on do not fit the 32-bit fields. */
 const ZIP64_LIMIT = 0xffff_ffff;

@@ -55,7 +55,7 @@ export function sparseMesh(parallelism: Parallelism): Mesh {
 }
 
 /** A row-major mesh of the given axes, outermost first. */
-export function createMesh(sizes: readonly (readonly [name: AxisName, size: number])[]): Mesh {
+function createMesh(sizes: readonly (readonly [name: AxisName, size: number])[]): Mesh {
 	let stride = 1;
 	const axes = sizes
 		.toReversed()

@@ -1,4 +1,5 @@
 import { type Box, boundingBox, boxNumel } from "../core/box.ts";
+import { invariant } from "../core/errors.ts";
 import type { Expr } from "../core/expr.ts";
 import { at } from "../core/shape.ts";
 import {
@@ -105,7 +106,8 @@ export function components(region: Region, places: Places): Region[] {
  * allow. What an atom holds of a draft is a contiguous stretch of the draft's data.
  */
 export function atomsOf(region: Region, places: Places, limits: PlanLimits): Atom[] {
-	const ranges = exactRanges(hullsOfRegion(region, places), Number.POSITIVE_INFINITY) ?? [];
+	const ranges = exactRanges(hullsOfRegion(region, places), Number.POSITIVE_INFINITY);
+	invariant(ranges !== undefined, "no limit was exceeded");
 	const atom = { ...region, ranges, bytes: rangeBytes(ranges) };
 	if (atom.bytes <= limits.tileBytes && ranges.length <= 1) return [atom];
 	const slabs = cleanSlabs(atom, places, limits);
@@ -171,7 +173,7 @@ function rowCounts(rows: number, atom: Atom, limits: PlanLimits): readonly numbe
 	const most = Math.max(1, Math.floor((limits.tileBytes * rows) / Math.max(1, atom.bytes)));
 	if (atom.bytes > limits.tileBytes) {
 		counts.add(most);
-		// Permuted rows (RoPE) split at head boundaries only; head sizes divide a power of two times the odd part of the rows.
+		// Permuted rows (RoPE) split at head boundaries only, which divisors of the number of rows are likely to meet.
 		for (
 			let count = largestDivisor(rows, most);
 			count >= 1;

@@ -4,6 +4,7 @@ import type { Expr } from "../core/expr.ts";
 import type { ModelMap } from "../core/recipe.ts";
 import { numel, type Shape } from "../core/shape.ts";
 import type { Source } from "../core/source.ts";
+import { countOf } from "./footprint.ts";
 import { pull } from "./pull.ts";
 
 /**
@@ -20,8 +21,7 @@ export function checkSourceUse(
 	for (const { expr, shape } of tensors) {
 		for (const piece of pull(expr, wholeBox(shape))) {
 			if (piece.kind !== "gather") continue;
-			const count = piece.dims.reduce((product, dim) => product * dim.size, 1);
-			used.set(piece.source, (used.get(piece.source) ?? 0) + count);
+			used.set(piece.source, (used.get(piece.source) ?? 0) + countOf(piece.dims));
 		}
 	}
 	const tied = new Set(map.tied.map((note) => note.name));
@@ -31,16 +31,10 @@ export function checkSourceUse(
 		const elements = numel(tensor.shape);
 		const count = used.get(tensor.name) ?? 0;
 		used.delete(tensor.name);
-		if (
-			dropped.has(tensor.name)
-				? count === 0
-				: tied.has(tensor.name)
-					? count >= elements
-					: count === elements
-		) {
-			continue;
-		}
-		wrong.push(`${tensor.name} (${count} of ${elements} elements used)`);
+		const wanted = dropped.has(tensor.name) ? 0 : elements;
+		const isStoredAgain = wanted > 0 && count > wanted && tied.has(tensor.name);
+		const isRight = count === wanted || isStoredAgain;
+		if (!isRight) wrong.push(`${tensor.name} (${count} of ${elements} elements used)`);
 	}
 	wrong.push(...[...used.keys()].map((name) => `${name} (not in the source)`));
 	if (wrong.length === 0) return;

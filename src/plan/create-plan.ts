@@ -16,7 +16,7 @@ import { chooseRank, emptyLoads, placeEntries, type RankLoads } from "./place.ts
 import { totalsOf } from "./totals.ts";
 import type { Plan, PlanLimits, PlanTensor } from "./types.ts";
 
-/** `keep` stores every tensor as the source has it. */
+/** What the checkpoint's floating-point tensors are stored as; `keep` leaves every tensor in the dtype of its source. */
 export type TargetDtype = "keep" | "bfloat16" | "float16" | "float32";
 
 /** Everything a plan depends on. */
@@ -47,7 +47,7 @@ export function createPlan(inputs: PlanInputs): Plan {
 	checkSourceUse(tensors, source, map);
 	const loads = emptyLoads(layout.worldSize);
 	const wanted = tensors.map((tensor, index) => draftsOf(tensor, index, layout, loads));
-	const { drafts, atoms } = fitAll(wanted, places, limits);
+	const { drafts, atoms } = fitAll(tensors, wanted, places, limits);
 	const typedTensors = tensors.map(({ fqn, expr }) => ({ fqn, dtype: expr.dtype }));
 	const { entries, files } = placeEntries(drafts, typedTensors, format);
 	const entryIndex = new Map(drafts.map((draft, index) => [draft, index]));
@@ -116,30 +116,29 @@ function emptyShard(shape: readonly number[]): Shard {
 
 /** Fits all drafts into memory, tensors that share source tensors together. Drafts come back in the order of the tensors. */
 function fitAll(
+	tensors: readonly Tensor[],
 	wanted: readonly (readonly Draft[])[],
 	places: Places,
 	limits: PlanLimits,
 ): { readonly drafts: readonly Draft[]; readonly atoms: readonly Atom[] } {
-	const atoms: Atom[] = [];
 	const fitted = wanted.map((): Draft[] => []);
-	for (const bundle of bundles(wanted)) {
+	const atoms = bundles(tensors).flatMap((bundle) => {
 		const together = bundle.flatMap((index) => at(wanted, index));
-		if (together.length === 0) continue;
 		const result = fitDrafts(together, places, limits);
-		atoms.push(...result.atoms);
 		for (const draft of result.drafts) at(fitted, draft.tensor).push(draft);
-	}
+		return result.atoms;
+	});
 	return { drafts: fitted.flat(), atoms };
 }
 
 /** Sets of tensors (as indices) that are connected by shared source tensors. */
-function bundles(wanted: readonly (readonly Draft[])[]): number[][] {
+function bundles(tensors: readonly Tensor[]): number[][] {
+	const names = tensors.map(({ expr }) => sourcesOf(expr).map(({ name }) => name));
 	const bundleOf = new Map<string, number[]>();
 	const all = new Set<number[]>();
-	wanted.forEach((drafts, index) => {
-		const names = drafts[0] === undefined ? [] : sourcesOf(drafts[0].expr).map(({ name }) => name);
+	names.forEach((own, index) => {
 		const joined = [index];
-		for (const name of names) {
+		for (const name of own) {
 			const bundle = bundleOf.get(name);
 			if (bundle === undefined || !all.has(bundle)) continue;
 			joined.push(...bundle);
@@ -147,10 +146,7 @@ function bundles(wanted: readonly (readonly Draft[])[]): number[][] {
 		}
 		joined.sort((a, b) => a - b);
 		all.add(joined);
-		for (const member of joined) {
-			const expr = at(wanted, member)[0]?.expr;
-			if (expr !== undefined) for (const { name } of sourcesOf(expr)) bundleOf.set(name, joined);
-		}
+		for (const name of joined.flatMap((member) => at(names, member))) bundleOf.set(name, joined);
 	});
 	return [...all];
 }

@@ -42,7 +42,7 @@ function fitComponent(component: Region, places: Places, limits: PlanLimits): Fi
 	const largest = largestAtom(atoms);
 	if (largest <= limits.maxTileBytes) return { drafts, atoms };
 	let best: FittedDrafts | undefined;
-	const axes = Math.min(...drafts.map((draft) => draft.box.size.length));
+	const axes = drafts.reduce((min, { box }) => Math.min(min, box.size.length), Infinity);
 	for (let axis = 0; axis < axes; axis++) {
 		const cut = cutAlong(drafts, axis, largest, places, limits);
 		if (cut !== undefined && (best === undefined || cut.drafts.length < best.drafts.length)) {
@@ -64,7 +64,7 @@ function cutAlong(
 	places: Places,
 	limits: PlanLimits,
 ): FittedDrafts | undefined {
-	const longest = Math.max(...drafts.map((draft) => at(draft.box.size, axis)));
+	const longest = drafts.reduce((max, { box }) => Math.max(max, at(box.size, axis)), 0);
 	// Cutting one axis shrinks an atom by that factor at most, so no larger block can help.
 	const first = Math.floor((longest * limits.maxTileBytes) / largest);
 	let before = largest;

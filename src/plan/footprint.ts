@@ -41,6 +41,16 @@ export interface Hull extends PlanRange {
 	readonly placed: Placed;
 }
 
+/** How many elements loops visit. */
+export function countOf(dims: readonly PieceDim[]): number {
+	return dims.reduce((product, dim) => product * dim.size, 1);
+}
+
+/** Distance in elements from the first source element to the last. */
+export function spanOf(dims: readonly PieceDim[]): number {
+	return dims.reduce((sum, dim) => sum + dim.sourceStride * (dim.size - 1), 0);
+}
+
 /** One hull per gather piece. */
 export function hullsOf(pieces: readonly Piece[], places: Places): Hull[] {
 	const hulls: Hull[] = [];
@@ -49,17 +59,11 @@ export function hullsOf(pieces: readonly Piece[], places: Places): Hull[] {
 		const placed = places.get(piece.source);
 		invariant(placed !== undefined, `no place for source tensor ${piece.source}`);
 		const width = itemBytes(piece.sourceDtype);
-		let last = piece.sourceOffset;
-		let count = 1;
-		for (const dim of piece.dims) {
-			last += dim.sourceStride * (dim.size - 1);
-			count *= dim.size;
-		}
 		hulls.push({
 			file: placed.file,
 			start: placed.begin + piece.sourceOffset * width,
-			end: placed.begin + (last + 1) * width,
-			coveredBytes: count * width,
+			end: placed.begin + (piece.sourceOffset + spanOf(piece.dims) + 1) * width,
+			coveredBytes: countOf(piece.dims) * width,
 			piece,
 			placed,
 		});
@@ -109,7 +113,7 @@ export function exactRanges(hulls: readonly Hull[], maxRuns: number): PlanRange[
 		} else {
 			runs += cluster.reduce((sum, hull) => sum + countRuns(hull.piece), 0);
 			if (runs > maxRuns) return undefined;
-			for (const hull of cluster) exact.push(...runsOf(hull));
+			for (const hull of cluster) for (const run of runsOf(hull)) exact.push(run);
 		}
 	}
 	return unionRanges(exact);
@@ -144,7 +148,7 @@ function runsShape(piece: GatherPiece): { readonly outer: PieceDim[]; readonly l
 }
 
 function countRuns(piece: GatherPiece): number {
-	return runsShape(piece).outer.reduce((product, dim) => product * dim.size, 1);
+	return countOf(runsShape(piece).outer);
 }
 
 /** The maximal contiguous source ranges of one piece. */

@@ -2,7 +2,7 @@ import type { RankLoads } from "./place.ts";
 import type { Plan, PlanLimits, PlanRange, PlanTotals } from "./types.ts";
 
 /** Requests that one range becomes. */
-export function requestsOf(range: PlanRange, requestBytes: number): number {
+function requestsOf(range: PlanRange, requestBytes: number): number {
 	return Math.ceil((range.end - range.start) / requestBytes);
 }
 

@@ -10,7 +10,7 @@ export interface FreeList {
 }
 
 /** Staging of every element width begins on its alignment, and no two tiles share a cache line. */
-export const ALIGN_BYTES = 64;
+const ALIGN_BYTES = 64;
 
 interface Block {
 	start: number;

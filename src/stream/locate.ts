@@ -1,8 +1,8 @@
 import { itemBytes } from "../core/dtype.ts";
 import { invariant } from "../core/errors.ts";
-import type { GatherPiece, Piece, PieceDim, ReshardOp } from "../core/ports.ts";
+import type { GatherPiece, Piece, ReshardOp } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
-import type { Places } from "../plan/footprint.ts";
+import { type Places, spanOf } from "../plan/footprint.ts";
 import type { PlanRange } from "../plan/types.ts";
 
 /** A range of source bytes and where it begins in staging memory. */
@@ -58,11 +58,6 @@ function locateGather(
 			ops.push({ piece, stagingOffset: range.stagingOffset + first - range.start });
 		} else todo.push(...splitPiece(piece, room));
 	}
-}
-
-/** Distance in elements from the first source element to the last. */
-function spanOf(dims: readonly PieceDim[]): number {
-	return dims.reduce((sum, dim) => sum + dim.sourceStride * (dim.size - 1), 0);
 }
 
 /** The range that holds byte `byte` of a file. */
