@@ -10,8 +10,12 @@ import {
 	convert,
 	type ConvertSummary,
 	isHfStreamDcpError,
+	parseConversionOptions,
 	parseConvertOptions,
+	type Plan,
+	prepareConversion,
 } from "../../src/index.ts";
+import { partsOf } from "../../src/plan/parts.ts";
 import {
 	cutBeforeEnd,
 	cutHalfway,
@@ -75,6 +79,16 @@ afterAll(async () => {
 	await rm(folder, { recursive: true });
 });
 
+/** Entries that constants and these files alone make. */
+function entriesFrom(plan: Plan, files: ReadonlySet<string>): number {
+	const all = new Set(plan.entries.keys());
+	for (const tile of plan.tiles) {
+		if (tile.ranges.every(({ file }) => files.has(plan.source.files[file]!.path))) continue;
+		for (const { entry } of partsOf(plan, tile)) all.delete(entry);
+	}
+	return all.size;
+}
+
 /** Requests for headers come first: two for each file. */
 const HEADER_REQUESTS =
 	2 * [...model.files.keys()].filter((name) => name.endsWith(".safetensors")).length;
@@ -113,39 +127,47 @@ describe("a conversion that meets faults writes the same bytes", () => {
 		expect(await filesOf(out)).toEqual(undisturbed);
 	});
 
-	test("a drop that the first run cannot survive: the second finishes without fetching again", async () => {
+	test("a silence in which the first run is stopped: the second finishes without fetching again", async () => {
 		const out = join(folder, "dropped");
-		let weights = 0;
-		const intercept: LocalHubOptions["intercept"] = ({ record, request }, next) => {
-			if (
-				record.origin === "cdn" &&
-				record.range !== undefined &&
-				++weights > HEADER_REQUESTS + 2
-			) {
-				request.socket.resetAndDestroy();
-			} else next();
+		const served = new Set<string>();
+		let requests = 0;
+		const intercept: LocalHubOptions["intercept"] = ({ record }, next) => {
+			if (record.origin !== "cdn" || record.range === undefined) return next();
+			requests++;
+			if (requests <= HEADER_REQUESTS) return next();
+			// Two answers, and then none: what they make must be finished before the run is stopped.
+			if (requests > HEADER_REQUESTS + 2) return;
+			served.add(record.path.split("/").at(-1) ?? "");
+			next();
 		};
 		const stop = new AbortController();
 		const env = { HF_HOME: join(folder, "home") };
 		const options = {
 			repo: model.id,
-			out,
 			parallelism: { dpShard: 4, tp: 2, ep: 4 },
 			connections: 1,
 		};
 		await using bad = await createLocalHub({ repos: [model], intercept });
+		const firstOptions = { ...options, environment: { ...env, HF_ENDPOINT: bad.endpoint } };
+		await using prepared = await prepareConversion(parseConversionOptions(firstOptions));
+		requests = 0;
+		let finished = 0;
 		const first = convert({
-			...parseConvertOptions({ ...options, environment: { ...env, HF_ENDPOINT: bad.endpoint } }),
+			...parseConvertOptions({ ...firstOptions, out }),
 			signal: stop.signal,
 			onEvent: (event) => {
-				if (event.kind === "retry") stop.abort(new Error("enough"));
+				if (event.kind === "entry") finished++;
+				if (served.size === 2 && finished === entriesFrom(prepared.plan, served)) {
+					stop.abort(new Error("enough"));
+				}
 			},
 		});
 		await expect(first).rejects.toThrow("enough");
 		expect(await readdir(out)).not.toContain(".metadata");
 		await using good = await createLocalHub({ repos: [model] });
 		const environment = { ...env, HF_ENDPOINT: good.endpoint };
-		const second = await convert(parseConvertOptions({ ...options, environment }));
+		const second = await convert(parseConvertOptions({ ...options, out, environment }));
+		expect(second.resumedEntries).toBe(finished);
 		expect(second.resumedEntries).toBeGreaterThan(0);
 		expect(second.fetchedBytes).toBeLessThan(second.totals.fetchBytes);
 		expect(await filesOf(out)).toEqual(undisturbed);
