@@ -74,6 +74,9 @@ function apply(state: State, event: ProgressEvent): void {
 			state.lastRetry = `${event.what}: ${event.reason}`;
 			break;
 		case "request":
+		case "hedge":
+		case "fallback":
+		case "connections":
 		case "warning":
 			break;
 	}

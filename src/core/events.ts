@@ -22,6 +22,12 @@ export type ProgressEvent =
 			readonly reason: string;
 			readonly delayMs: number;
 	  }
+	/** A lagging answer at the end of the work is continued over another connection. */
+	| { readonly kind: "hedge"; readonly what: string }
+	/** A request for weight bytes that does not go over the data plane. */
+	| { readonly kind: "fallback"; readonly host: string; readonly why: string }
+	/** More connections to one origin are open than ever before in this run. */
+	| { readonly kind: "connections"; readonly connections: number }
 	| { readonly kind: "warning"; readonly message: string };
 
 /** Receives events. One that throws cannot break a conversion: see {@link emitTo}. */

@@ -15,12 +15,38 @@ export interface HttpRequest {
 	readonly stallMs: number;
 }
 
+/** Memory that a body goes to. */
+export interface BodyMemory {
+	/** As long as the body may be. */
+	readonly into: Uint8Array;
+	/** Called when so many more bytes are in place. Does not throw. */
+	readonly received: (bytes: number) => void;
+	/** The error for a longer body. */
+	readonly tooLong: () => Error;
+}
+
 /**
- * Receives an answer: called once with its head, returns what takes the pieces of its body, or nothing when the head is
- * enough, which cuts the connection. Either may throw, which cuts it too and fails the exchange with that error. The memory of a
- * piece is not ours after the call.
+ * Where the body of an answer goes: to a function, piece by piece, whose memory is not ours after the call; or into memory; or
+ * nowhere, because the head is enough.
  */
-export type Receiver = (head: ResponseHead) => ((piece: Uint8Array) => void) | undefined;
+export type Body = ((piece: Uint8Array) => void) | BodyMemory | undefined;
+
+/**
+ * Receives an answer: called with its head, says where its body goes. `undefined` cuts the connection. An error of its own cuts
+ * it, too, and fails the exchange.
+ */
+export type Receiver = (head: ResponseHead) => Body;
+
+/** Puts pieces into memory, one behind the other. */
+function intoMemory({ into, received, tooLong }: BodyMemory): (piece: Uint8Array) => void {
+	let position = 0;
+	return (piece) => {
+		if (piece.length > into.length - position) throw tooLong();
+		into.set(piece, position);
+		position += piece.length;
+		received(piece.length);
+	};
+}
 
 /** What carries an exchange. */
 export interface Carrier {
@@ -30,7 +56,7 @@ export interface Carrier {
 }
 
 /** Path and query exactly as `url` spells them. */
-function requestTarget(url: string): string {
+export function requestTarget(url: string): string {
 	const authority = url.indexOf("//") + 2;
 	const from = url.slice(authority).search(/[/?#]/);
 	if (from < 0) return "/";
@@ -79,8 +105,12 @@ export function exchange(
 	});
 }
 
-function tooSlow(carrier: Carrier, url: string, bytes: number): HfStreamDcpError {
-	const { slowWindowMs, slowBytesPerSecond } = carrier.timeouts;
+/** The error for an answer of which only `bytes` came in one window of the throughput watch. */
+export function tooSlow(
+	{ slowWindowMs, slowBytesPerSecond }: Carrier["timeouts"],
+	url: string,
+	bytes: number,
+): HfStreamDcpError {
 	const { host } = new URL(url);
 	return new HfStreamDcpError(
 		"NETWORK_FAILED",
@@ -139,14 +169,15 @@ function createHandler(
 			if (status < 200) return;
 			guard(() => {
 				head = { url, status, headers: toHeaders(headers) };
-				take = receive(head);
-				if (take === undefined) return succeed(head);
+				const body = receive(head);
+				if (body === undefined) return succeed(head);
+				take = typeof body === "function" ? body : intoMemory(body);
 				stopWatch = watchThroughput({
 					clock: carrier.clock,
 					windowMs: carrier.timeouts.slowWindowMs,
 					minBytesPerSecond: carrier.timeouts.slowBytesPerSecond,
 					received: () => received,
-					tooSlow: (bytes) => fail(tooSlow(carrier, url, bytes)),
+					tooSlow: (bytes) => fail(tooSlow(carrier.timeouts, url, bytes)),
 				});
 			});
 		},

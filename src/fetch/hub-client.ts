@@ -2,6 +2,7 @@ import { isHfStreamDcpError, HfStreamDcpError } from "../core/errors.ts";
 import type { EventListener } from "../core/events.ts";
 import type { Clock } from "./clock.ts";
 import type { HubEnvironment } from "./environment.ts";
+import type { DataPlane } from "./data-plane/data-plane.ts";
 import { type Carrier, exchange, type HttpRequest, type Receiver } from "./exchange.ts";
 import {
 	hubError,
@@ -21,6 +22,8 @@ export interface Hop {
 	readonly range?: string;
 	/** What the request is about, when it goes to the Hub. */
 	readonly subject: Subject;
+	/** Whether the answer is weight bytes, whose body goes into memory: then the data plane carries it. @default false */
+	readonly isBulk?: boolean;
 }
 
 /** Sends requests to the Hub and to where it redirects. Everything that all requests share is here. */
@@ -60,7 +63,7 @@ function bucketOf(url: string, isHub: boolean): string {
 /** The client of one session. */
 export function createHubClient(
 	environment: HubEnvironment,
-	carrier: Carrier & { readonly timeouts: HubTimeouts },
+	carrier: Carrier & { readonly timeouts: HubTimeouts; readonly dataPlane: DataPlane },
 	emit: EventListener,
 ): HubClient {
 	const { endpoint, token } = environment;
@@ -87,12 +90,12 @@ export function createHubClient(
 		const bucket = bucketOf(url, isHub(url));
 		await gate.pass(bucket, signal);
 		const errorText: Uint8Array[] = [];
-		const head = await exchange(
-			carrier,
-			request(hop),
-			(answer) => (failed(answer) ? keepBeginning(errorText) : receive(answer)),
-			signal,
-		);
+		const receiveGood: Receiver = (answer) =>
+			failed(answer) ? keepBeginning(errorText) : receive(answer);
+		const head =
+			hop.isBulk === true
+				? await carrier.dataPlane.send(request(hop), receiveGood, signal)
+				: await exchange(carrier, request(hop), receiveGood, signal);
 		if (!failed(head)) return head;
 		const text = Buffer.concat(errorText).toString("utf8");
 		const error = isHub(url)

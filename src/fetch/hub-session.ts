@@ -5,6 +5,7 @@ import type { ByteSource } from "../core/ports.ts";
 import { createAgent } from "./agent.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { HubEnvironment } from "./environment.ts";
+import { createDataPlane } from "./data-plane/data-plane.ts";
 import { createFileLocator, type FileLocator } from "./file-locator.ts";
 import { listRepoFiles, pinCommit, readSmallFile } from "./hub-api.ts";
 import { createHubClient } from "./hub-client.ts";
@@ -71,7 +72,10 @@ export function createHubSession(
 	const agent = createAgent(environment, options.connections, timeouts);
 	const clock = options.clock ?? systemClock;
 	const emit = emitTo(options.onEvent);
-	const client = createHubClient(environment, { agent, clock, timeouts }, emit);
+	const carrier = { agent, clock, timeouts };
+	const { connections } = options;
+	const dataPlane = createDataPlane({ ...carrier, environment, connections, emit });
+	const client = createHubClient(environment, { ...carrier, dataPlane }, emit);
 	const closing = new AbortController();
 	const signal = anySignal([closing.signal, options.signal]);
 	const count = countReceived(emit);
@@ -100,13 +104,19 @@ export function createHubSession(
 					const locator = locators.get(range.file) ?? createFileLocator(client, file, source);
 					locators.set(range.file, locator);
 					const either = anySignal([source, own]);
-					await readRange({ client, locator, file, range, into, received: count, signal: either });
+					try {
+						const received = count.add;
+						await readRange({ client, locator, file, range, into, received, signal: either });
+					} finally {
+						count.tell();
+					}
 				},
 				[Symbol.asyncDispose]: async () => ending.abort(closed("source")),
 			};
 		},
 		[Symbol.asyncDispose]: async () => {
 			closing.abort(closed("session"));
+			dataPlane.close();
 			await agent.destroy();
 		},
 	};
@@ -123,11 +133,26 @@ function closed(what: string): Error {
 	return new Error(`the Hub ${what} was closed`);
 }
 
+/** TLS delivers 16 KiB at a time: an event for each would cost more than it tells. */
+const BYTES_PER_EVENT = 1024 * 1024;
+
 /** Counts what all sources of a session receive; the event carries the total. */
-function countReceived(emit: EventListener): (bytes: number) => void {
+function countReceived(emit: EventListener): {
+	readonly add: (bytes: number) => void;
+	readonly tell: () => void;
+} {
 	let total = 0;
-	return (bytes) => {
-		total += bytes;
+	let told = 0;
+	const tell = (): void => {
+		if (total === told) return;
+		told = total;
 		emit({ kind: "received", bytes: total });
+	};
+	return {
+		tell,
+		add: (bytes) => {
+			total += bytes;
+			if (total - told >= BYTES_PER_EVENT) tell();
+		},
 	};
 }

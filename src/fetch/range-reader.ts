@@ -1,6 +1,6 @@
 import { HfStreamDcpError, isHfStreamDcpError, invariant } from "../core/errors.ts";
 import type { ByteRange } from "../core/ports.ts";
-import type { Receiver } from "./exchange.ts";
+import type { BodyMemory, Receiver } from "./exchange.ts";
 import type { FileLocator } from "./file-locator.ts";
 import type { HubClient } from "./hub-client.ts";
 import { networkError, type ResponseHead, withoutQuery } from "./http-errors.ts";
@@ -45,10 +45,12 @@ export async function readRange(read: RangeRead): Promise<void> {
 		// The last cut may have come right after the last byte.
 		if (position === end) return;
 		try {
-			await receiveOnce(read, position, attempt, (piece) => {
-				into.set(piece, position - start);
-				position += piece.length;
-				read.received(piece.length);
+			await receiveOnce(read, position, attempt, {
+				into: into.subarray(position - start),
+				received: (bytes) => {
+					position += bytes;
+					read.received(bytes);
+				},
 			});
 		} catch (error) {
 			// An answer that turns out wrong while it is received was wrong from its first byte.
@@ -91,7 +93,7 @@ async function receiveOnce(
 	read: RangeRead,
 	from: number,
 	attempt: number,
-	put: (piece: Uint8Array) => void,
+	memory: Pick<BodyMemory, "into" | "received">,
 ): Promise<void> {
 	const { client, locator, file, range, signal } = read;
 	const header = `bytes=${from}-${range.end - 1}`;
@@ -103,18 +105,21 @@ async function receiveOnce(
 	});
 	const { repo, commit: revision, path } = file;
 	const subject = { repo, revision, file: path, hasToken: client.hasToken };
-	const hop = { method: "GET", url: location.url, range: header, subject } as const;
+	const hop = { method: "GET", url: location.url, range: header, subject, isBulk: true } as const;
 	let left = range.end - from;
-	const count = (piece: Uint8Array): void => {
-		left -= piece.length;
-		put(piece);
+	const receive: Receiver = (head) => {
+		checkAnswer(file, location, from, range.end, head);
+		return {
+			into: memory.into,
+			received: (bytes) => {
+				left -= bytes;
+				memory.received(bytes);
+			},
+			tooLong: () => mismatch(head, file, `more than the ${range.end - from} bytes asked for`),
+		};
 	};
 	try {
-		const head = await client.send(
-			hop,
-			receiveRange(file, location, from, range.end, count),
-			signal,
-		);
+		const head = await client.send(hop, receive, signal);
 		if (left > 0) throw networkError(new Error(`the body ended ${left} bytes early`), head.url);
 		locator.succeeded(location);
 	} catch (error) {
@@ -134,26 +139,7 @@ function asStale(error: unknown): unknown {
 	return new HfStreamDcpError(code, message, { hint, facts, cause, retryable: true });
 }
 
-/** Accepts only an answer that is exactly bytes `[start, end)` of the file, and passes its pieces on. */
-function receiveRange(
-	file: PinnedFile,
-	location: Location,
-	start: number,
-	end: number,
-	put: (piece: Uint8Array) => void,
-): Receiver {
-	return (head) => {
-		checkAnswer(file, location, start, end, head);
-		let left = end - start;
-		return (piece) => {
-			if (piece.length > left)
-				throw mismatch(head, file, `more than the ${end - start} bytes asked for`);
-			left -= piece.length;
-			put(piece);
-		};
-	};
-}
-
+/** Accepts only an answer that is exactly bytes `[start, end)` of the file. */
 function checkAnswer(
 	file: PinnedFile,
 	location: Location,

@@ -35,6 +35,7 @@ function gaveUp(error: HfStreamDcpError, tries: number): HfStreamDcpError {
 /**
  * Calls `attempt` until it succeeds, fails for good, or has failed too often in a row.
  *
+ * An answer that was cut because it lagged (fact `hedged`) is no failure: it is asked for again at once.
  * Only errors marked `retryable` are tried again; a fact `retryAfterMs` prolongs the backoff. A failure for slowness counts
  * even when bytes arrived, otherwise a peer that drips would be asked forever.
  *
@@ -55,6 +56,10 @@ export async function retry<T>(
 		} catch (error) {
 			signal?.throwIfAborted();
 			if (!isHfStreamDcpError(error) || !error.retryable) throw error;
+			if (error.facts["hedged"] === true) {
+				options.emit({ kind: "hedge", what: options.what });
+				continue;
+			}
 			if (progress() > reached && error.facts["tooSlow"] !== true) failures = 0;
 			reached = progress();
 			failures++;

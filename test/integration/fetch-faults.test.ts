@@ -75,8 +75,9 @@ describe("a fault that passes leaves no trace in the bytes", () => {
 		["a whole answer for a range", [ignoreRange]],
 		["a shifted Content-Range", [shift]],
 		["a short body with honest Content-Length", [shortHonest]],
-		["a short chunked body", [shortChunked]],
-		["a chunked body that is too long", [longChunked]],
+		// What the data plane leaves to undici is asked for again there, and meets the fault once more.
+		["a short chunked body", [shortChunked, shortChunked]],
+		["a chunked body that is too long", [longChunked, longChunked]],
 		["a compressed answer", [gzipped]],
 		["a 503 with an HTML page", [status(503, {}, "<!doctype html>")]],
 		["a burst of 5xx", [status(500), status(502), status(503), status(504), status(500)]],
@@ -94,7 +95,12 @@ describe("a fault that passes leaves no trace in the bytes", () => {
 			session: { timeouts: { ...QUICK, ...timeouts } },
 		});
 		expect(await readAll(stage)).toBe(true);
-		expect(retries(stage)).toBe(faults.filter((fault) => fault !== rawHeader).length);
+		const fallbacks = stage.events.filter(({ kind }) => kind === "fallback").length;
+		const isUnusual = [rawHeader, shortChunked, longChunked].some((fault) =>
+			faults.includes(fault),
+		);
+		expect(fallbacks).toBe(isUnusual ? 1 : 0);
+		expect(retries(stage)).toBe(faults.length - fallbacks);
 		const { bytes } = stage.events.findLast((event) => event.kind === "received")!;
 		// Nothing twice, except what came before one byte too many showed that the answer was wrong.
 		expect(bytes).toBe((END - START) * (faults.includes(longChunked) ? 2 : 1));
