@@ -22,6 +22,18 @@ function backoffMs(failures: number, options: RetryOptions): number {
 	return (full * (1 + clock.random())) / 2;
 }
 
+/**
+ * Whether a request ended through no fault of the peer's: cut because it lagged behind others (`hedged`), or lost with a
+ * connection that was closed before the answer began (`unanswered`). Both can happen only so often in a row.
+ */
+function saysAgain(error: HfStreamDcpError, { emit, what }: RetryOptions): boolean {
+	const { again } = error.facts;
+	if (again === "hedged") emit({ kind: "hedge", what });
+	else if (again === "unanswered") emit({ kind: "retry", what, reason: error.message, delayMs: 0 });
+	else return false;
+	return true;
+}
+
 function gaveUp(error: HfStreamDcpError, tries: number): HfStreamDcpError {
 	const { code, hint, retryable, facts } = error;
 	return new HfStreamDcpError(code, `${error.message} (gave up after ${tries} tries)`, {
@@ -35,7 +47,7 @@ function gaveUp(error: HfStreamDcpError, tries: number): HfStreamDcpError {
 /**
  * Calls `attempt` until it succeeds, fails for good, or has failed too often in a row.
  *
- * An answer that was cut because it lagged (fact `hedged`) is no failure: it is asked for again at once.
+ * What is no failure of the peer (fact `again`) is asked for again at once.
  * Only errors marked `retryable` are tried again; a fact `retryAfterMs` prolongs the backoff. A failure for slowness counts
  * even when bytes arrived, otherwise a peer that drips would be asked forever.
  *
@@ -56,10 +68,7 @@ export async function retry<T>(
 		} catch (error) {
 			signal?.throwIfAborted();
 			if (!isHfStreamDcpError(error) || !error.retryable) throw error;
-			if (error.facts["hedged"] === true) {
-				options.emit({ kind: "hedge", what: options.what });
-				continue;
-			}
+			if (saysAgain(error, options)) continue;
 			if (progress() > reached && error.facts["tooSlow"] !== true) failures = 0;
 			reached = progress();
 			failures++;

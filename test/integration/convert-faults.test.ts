@@ -10,6 +10,7 @@ import {
 	convert,
 	type ConvertSummary,
 	isHfStreamDcpError,
+	type ProgressEvent,
 	parseConversionOptions,
 	parseConvertOptions,
 	type Plan,
@@ -51,14 +52,21 @@ async function run(
 	name: string,
 	options: Partial<LocalHubOptions> = {},
 	env: Readonly<Record<string, string>> = {},
-): Promise<{ readonly summary: ConvertSummary; readonly out: string; readonly cdn: number }> {
+): Promise<{
+	readonly summary: ConvertSummary;
+	readonly out: string;
+	readonly cdn: number;
+	readonly kinds: readonly string[];
+}> {
 	const out = join(folder, name);
 	await using hub = await createLocalHub({
 		repos: [{ id: model.id, files: model.files }],
 		...options,
 	});
+	const kinds: string[] = [];
 	const summary = await convert(
 		parseConvertOptions({
+			onEvent: ({ kind }: ProgressEvent) => kinds.push(kind),
 			repo: model.id,
 			out,
 			parallelism: { dpShard: 4, tp: 2, ep: 4 },
@@ -67,7 +75,8 @@ async function run(
 			environment: { HF_ENDPOINT: hub.endpoint, HF_HOME: join(folder, "home"), ...env },
 		}),
 	);
-	return { summary, out, cdn: hub.requests.filter(({ origin }) => origin === "cdn").length };
+	const cdn = hub.requests.filter(({ origin }) => origin === "cdn").length;
+	return { summary, out, cdn, kinds };
 }
 
 beforeAll(async () => {
@@ -103,8 +112,9 @@ describe("a conversion that meets faults writes the same bytes", () => {
 			["the whole file for a range", [ignoreRange]],
 			["a shifted range", [shift]],
 			["a short body, honestly", [shortHonest]],
-			["a short body without a length", [shortChunked]],
-			["a byte too many", [longChunked]],
+			// Bodies without a length are left to undici, which asks again and meets the fault, too.
+			["a short body without a length", [shortChunked, shortChunked]],
+			["a byte too many", [longChunked, longChunked]],
 			["a compressed body", [gzipped]],
 			["a 403 for a signed URL", [status(403, {}, "Auth failed: expired")]],
 			["a burst of 5xx", [status(500), status(502), status(503)]],
@@ -116,9 +126,10 @@ describe("a conversion that meets faults writes the same bytes", () => {
 		// Each fault is one more request for a header, so that the second series begins with the weights.
 		const headers = [...untouched(1), ...faults, ...untouched(HEADER_REQUESTS - 1)];
 		const intercept = inTurnOn(model.files, [...headers, ...faults]);
-		const { out, summary } = await run(name, { intercept }, env);
+		const { out, summary, kinds } = await run(name, { intercept }, env);
 		expect(await filesOf(out)).toEqual(undisturbed);
-		expect(summary.retries).toBe(2 * faults.length);
+		const again = kinds.filter((kind) => ["retry", "hedge", "fallback"].includes(kind));
+		expect(again).toHaveLength(2 * faults.length);
 		expect(summary.fetchedBytes).toBe(summary.totals.fetchBytes);
 	});
 

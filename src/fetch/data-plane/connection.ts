@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { invariant } from "../../core/errors.ts";
+import { HfStreamDcpError, invariant } from "../../core/errors.ts";
 import { networkError } from "../http-errors.ts";
 import { Answer, type AnswerEvents, type AnswerStep } from "./answer.ts";
 import { createInbox, type Inbox } from "./inbox.ts";
@@ -15,8 +15,8 @@ export type OpenSocket = (
 export interface ConnectionOwner extends Omit<AnswerEvents, "cut" | "restraint"> {
 	/** Nothing is left to do: give it a job, or close it. */
 	readonly idle: (connection: Connection) => void;
-	/** It is gone. `unanswered` were sent, or were to be sent, and have not got a byte; they are to be sent again. */
-	readonly closed: (connection: Connection, unanswered: readonly Job[]) => void;
+	/** It is gone; `droppedNext`: with a request that had been sent ahead. */
+	readonly closed: (connection: Connection, droppedNext: boolean) => void;
 	/** The body in progress ends soon: a job that may be sent already. */
 	readonly next: () => Job | undefined;
 	/** A connection was lost, or an answer asks for restraint. */
@@ -25,9 +25,6 @@ export interface ConnectionOwner extends Omit<AnswerEvents, "cut" | "restraint">
 
 /** When this much of a body is left, the next request is sent: its answer then begins without the pause of a round trip. */
 const NEAR_END_BYTES = 1024 * 1024;
-
-/** A request that a connection lost before the first byte of its answer is sent again so many times before it counts as failed. */
-const MAX_RESENDS = 2;
 
 /** An idle connection is closed before common servers (5 s at Node's) would close it under a request. */
 const IDLE_MS = 4000;
@@ -72,26 +69,19 @@ export class Connection {
 		if (this.#answer?.job === job) this.close();
 	}
 
-	/** Ends the connection. Jobs that have not got a byte over it go back to the owner, unless it is new: then they fail. */
+	/** Ends the connection and fails its jobs. */
 	close(error: Error = new Error("the connection was closed")): void {
 		if (this.#isClosed) return;
 		this.#isClosed = true;
 		this.#socket?.destroy();
-		const answer = this.#answer;
-		const unanswered: Job[] = [];
-		const giveBack = (job: Job | undefined): void => {
-			if (job === undefined || job.isOver()) return;
-			if (job.resent++ < MAX_RESENDS) unanswered.push(job);
-			else job.failed(networkError(error, job.request.url));
-		};
-		answer?.stop();
-		// A server may close an old connection at any time, and so just when a request is on its way.
-		if (answer?.isUntouched === true && this.#answers > 0) giveBack(answer.job);
-		else answer?.fail(error);
-		giveBack(this.#next);
+		const [answer, next] = [this.#answer, this.#next];
 		this.#answer = undefined;
 		this.#next = undefined;
-		this.#owner.closed(this, unanswered);
+		// A server may close an old connection at any time, and so just when a request is on its way.
+		const isUnanswered = answer?.isUntouched === true && this.#answers > 0;
+		answer?.fail(isUnanswered ? unansweredError(error, answer.job) : error);
+		if (next?.isOver() === false) next.failed(unansweredError(error, next));
+		this.#owner.closed(this, next !== undefined);
 	}
 
 	#onOpen(error: Error | null, socket: Socket | null): void {
@@ -172,4 +162,15 @@ export class Connection {
 			this.#owner.idle(this);
 		} else this.#lose(new Error("an answer that nobody asked for"));
 	}
+}
+
+/** The error for a request that was lost with its connection before anything was answered: no failure of the origin. */
+function unansweredError(cause: Error, { request }: Job): HfStreamDcpError {
+	const { code, message, hint, facts } = networkError(cause, request.url);
+	return new HfStreamDcpError(code, message, {
+		hint,
+		retryable: true,
+		facts: { ...facts, again: "unanswered" },
+		cause,
+	});
 }

@@ -99,7 +99,6 @@ function submit(
 			done: (head) => resolve({ head }),
 			failed: reject,
 			unusual: (why) => resolve({ unusual: why }),
-			resent: 0,
 		};
 		pool.submit(job);
 		return () => {

@@ -1,7 +1,7 @@
 import { type HttpRequest, type Receiver, requestTarget } from "../exchange.ts";
 import type { ResponseHead } from "../http-errors.ts";
 
-/** One request and how its answer is told. Exactly one of `done`, `failed` and `unusual` is called, once. */
+/** One request and how its answer is told. At most one of `done`, `failed` and `unusual` is called, once. */
 export interface Job {
 	readonly request: HttpRequest;
 	/** The request as it is sent. */
@@ -14,8 +14,6 @@ export interface Job {
 	readonly failed: (error: unknown) => void;
 	/** The answer is one for another parser; nothing of its body was passed on. */
 	readonly unusual: (why: string) => void;
-	/** How often a connection was lost before the first byte of an answer although it was not new: sent again without a word. */
-	resent: number;
 }
 
 /** Characters of a request line and of header values that need no thought. */

@@ -38,7 +38,7 @@ export class OriginPool {
 		this.#limit = limit;
 		this.#owner = {
 			idle: (connection) => this.#onIdle(connection),
-			closed: (connection, unanswered) => this.#onClosed(connection, unanswered),
+			closed: (connection, droppedNext) => this.#onClosed(connection, droppedNext),
 			next: () => (this.#maySendAhead ? this.#queue.shift() : undefined),
 			received: (bytes) => limit.received(bytes),
 			lost: () => limit.lost(),
@@ -81,13 +81,12 @@ export class OriginPool {
 		if (isSurplus && this.#idle.includes(connection)) connection.close();
 	}
 
-	#onClosed(connection: Connection, unanswered: readonly Job[]): void {
+	#onClosed(connection: Connection, droppedNext: boolean): void {
 		this.#connections.delete(connection);
 		const index = this.#idle.indexOf(connection);
 		if (index >= 0) this.#idle.splice(index, 1);
 		// An origin that drops what was sent ahead is not sent anything ahead again.
-		if (unanswered.length > 0) this.#maySendAhead = false;
-		this.#queue.unshift(...unanswered);
+		if (droppedNext) this.#maySendAhead = false;
 		this.#pump();
 	}
 
@@ -130,7 +129,7 @@ function cutLagging({ job, totalBytes, receivedBytes, cut }: BodyProgress): void
 	const error = new HfStreamDcpError(
 		"NETWORK_FAILED",
 		`${new URL(url).host} sends the last ${left} bytes of a range far slower than the others`,
-		{ retryable: true, facts: { url: withoutQuery(url), hedged: true } },
+		{ retryable: true, facts: { url: withoutQuery(url), again: "hedged" } },
 	);
 	cut(error);
 }
