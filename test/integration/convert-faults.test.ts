@@ -56,17 +56,17 @@ async function run(
 	readonly summary: ConvertSummary;
 	readonly out: string;
 	readonly cdn: number;
-	readonly kinds: readonly string[];
+	readonly events: readonly ProgressEvent[];
 }> {
 	const out = join(folder, name);
 	await using hub = await createLocalHub({
 		repos: [{ id: model.id, files: model.files }],
 		...options,
 	});
-	const kinds: string[] = [];
+	const events: ProgressEvent[] = [];
 	const summary = await convert(
 		parseConvertOptions({
-			onEvent: ({ kind }: ProgressEvent) => kinds.push(kind),
+			onEvent: (event: ProgressEvent) => events.push(event),
 			repo: model.id,
 			out,
 			parallelism: { dpShard: 4, tp: 2, ep: 4 },
@@ -76,7 +76,7 @@ async function run(
 		}),
 	);
 	const cdn = hub.requests.filter(({ origin }) => origin === "cdn").length;
-	return { summary, out, cdn, kinds };
+	return { summary, out, cdn, events };
 }
 
 beforeAll(async () => {
@@ -126,10 +126,13 @@ describe("a conversion that meets faults writes the same bytes", () => {
 		// Each fault is one more request for a header, so that the second series begins with the weights.
 		const headers = [...untouched(1), ...faults, ...untouched(HEADER_REQUESTS - 1)];
 		const intercept = inTurnOn(model.files, [...headers, ...faults]);
-		const { out, summary, kinds } = await run(name, { intercept }, env);
+		const { out, summary, events } = await run(name, { intercept }, env);
 		expect(await filesOf(out)).toEqual(undisturbed);
-		const again = kinds.filter((kind) => ["retry", "hedge", "fallback"].includes(kind));
-		expect(again).toHaveLength(2 * faults.length);
+		// Every fault was met; what was asked again besides was lost behind one: sent ahead over a connection that was cut.
+		const again = events.filter(({ kind }) => ["retry", "hedge", "fallback"].includes(kind));
+		const lost = again.filter((event) => event.kind === "retry" && event.delayMs === 0);
+		expect(again.length).toBeGreaterThanOrEqual(2 * faults.length);
+		expect(again.length - lost.length).toBeLessThanOrEqual(2 * faults.length);
 		expect(summary.fetchedBytes).toBe(summary.totals.fetchBytes);
 	});
 
