@@ -140,8 +140,11 @@ export function addConversionFlags(command: Command): Command {
 		.option("--target <profile>", "key profile of the trainer; listed below (default: torchtitan)")
 		.option("--family <name>", "model family; listed below (default: by config.json)")
 		.option("--dtype <dtype>", "keep, bfloat16, float16 or float32 (default: keep)")
-		.option("--memory <size>", "memory budget of the stream, e.g. 512MiB, 2GB (default: 512MiB)")
-		.option("--connections <n>", "requests at a time (default: 8)");
+		.option(
+			"--memory <size>",
+			"memory of a worker beyond Node's own, e.g. 256MiB, 2GB (default: 256MiB)",
+		)
+		.option("--connections <n>", "most connections to one origin (default: 16)");
 	for (const flag of LAYOUT_FLAGS) command.addOption(shortOption(flag));
 	for (const flag of LAYOUT_FLAGS) {
 		const option = longOption(flag);

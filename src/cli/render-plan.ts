@@ -50,6 +50,13 @@ export function qkvRows({ target }: Pick<Plan, "target">, wholeBytes: number): s
 	];
 }
 
+/** What a small memory budget costs, as rows of a table; nothing when it costs nothing. */
+function memoryCostRows({ entriesCut }: Plan["totals"]): string[][] {
+	if (entriesCut === 0) return [];
+	const entries = plural(entriesCut, "entry", "entries");
+	return [["", `it costs ${entries} more than a larger one: blocks are cut to fit into it`]];
+}
+
 /** `org/name @ 0123456789ab` or the directory. */
 export function describeSource(source: Plan["source"]): string {
 	return source.commit === "local" ? source.repo : `${source.repo} @ ${source.commit.slice(0, 12)}`;
@@ -77,8 +84,9 @@ export function renderPlan(preparation: Preparation): string {
 		["per rank", min === max ? formatBytes(max) : `${formatBytes(min)} to ${formatBytes(max)}`],
 		[
 			"memory",
-			`${formatMemory(totals.memoryBytes)} at most, of a budget of ${formatMemory(plan.limits.memoryBytes)}`,
+			`${formatMemory(totals.memoryBytes)} for staging and buffers at most, of a budget of ${formatMemory(plan.limits.budgetBytes)}`,
 		],
+		...memoryCostRows(totals),
 		[
 			"tiles",
 			`${formatCount(plan.tiles.length)}, the largest ${formatMemory(totals.largestTileBytes)}`,

@@ -77,7 +77,7 @@ export function createPlan(inputs: PlanInputs): Plan {
 		tied,
 		dropped,
 		synthesised,
-		totals: totalsOf({ tiles, entries, files, limits, loads }),
+		totals: totalsOf({ tiles, entries, files, limits, loads, shards: wanted.flat().length }),
 	} satisfies Plan);
 }
 

@@ -117,7 +117,7 @@ function tooLarge(draft: Draft, bytes: number, limits: PlanLimits): HfStreamDcpE
 	const needed = Math.ceil((bytes * 2 * 16) / 15 / 2 ** 20);
 	return new HfStreamDcpError(
 		"BUDGET_EXCEEDED",
-		`${names[0] ?? "a tensor"} cannot be resharded in ${limits.memoryBytes} bytes: block ${formatBox(draft.box)} needs ${bytes} source bytes at once`,
+		`${names[0] ?? "a tensor"} cannot be resharded with a budget of ${limits.budgetBytes} bytes: block ${formatBox(draft.box)} needs ${bytes} source bytes at once`,
 		{ hint: `Give at least --memory ${needed}MiB.`, facts: { sources: names, bytes } },
 	);
 }

@@ -13,6 +13,8 @@ export function totalsOf(plan: {
 	readonly files: Plan["files"];
 	readonly limits: PlanLimits;
 	readonly loads: RankLoads;
+	/** Shards of the layout. */
+	readonly shards: number;
 }): PlanTotals {
 	let fetchBytes = 0;
 	let requests = 0;
@@ -29,6 +31,7 @@ export function totalsOf(plan: {
 		requests,
 		writeBytes: plan.files.reduce((sum, file) => sum + file.bytes, 0),
 		entries: plan.entries.length,
+		entriesCut: plan.entries.length - plan.shards,
 		files: plan.files.length,
 		memoryBytes: Math.min(memoryBytes, fetchBytes + writeBufferBytes),
 		largestTileBytes,

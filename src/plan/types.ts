@@ -79,6 +79,8 @@ export interface PlanTotals {
 	/** Bytes of all checkpoint files without `.metadata`, gaps between entries included. */
 	readonly writeBytes: number;
 	readonly entries: number;
+	/** Entries more than the layout has shards, because blocks had to be cut to fit into memory. */
+	readonly entriesCut: number;
 	readonly files: number;
 	/** Most memory the stream takes: staging, write buffers. */
 	readonly memoryBytes: number;
@@ -113,7 +115,9 @@ export interface Plan {
 
 /** Sizes that shape the tiles, bytes. */
 export interface PlanLimits {
-	/** The memory budget of the stream: staging and write buffers. */
+	/** What a worker may take in all, beyond what Node itself takes. */
+	readonly budgetBytes: number;
+	/** What of it the stream may take: staging and write buffers. */
 	readonly memoryBytes: number;
 	/** Write buffers in all; part of the budget. */
 	readonly writeBufferBytes: number;

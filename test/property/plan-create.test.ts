@@ -105,6 +105,7 @@ function checkFiles(plan: Plan): void {
 }
 
 const limits = (tileBytes: number, maxTileBytes: number): PlanLimits => ({
+	budgetBytes: maxTileBytes * 2 + 1024,
 	memoryBytes: maxTileBytes * 2 + 1024,
 	writeBufferBytes: 1024,
 	tileBytes,

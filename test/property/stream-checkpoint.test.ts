@@ -64,6 +64,7 @@ function planWithin(expr: Expr, chosen: Settings): Plan {
 		format: torchSaveFormat,
 		dtype: chosen.dtype,
 		limits: {
+			budgetBytes: 2 * maxTileBytes + writeBufferBytes,
 			memoryBytes: 2 * maxTileBytes + writeBufferBytes,
 			tileBytes,
 			maxTileBytes,

@@ -83,6 +83,7 @@ function modelPlan(settings: {
 		format: plainFormat,
 		dtype: settings.dtype ?? "keep",
 		limits: {
+			budgetBytes: 2 * maxTileBytes + writeBufferBytes,
 			memoryBytes: 2 * maxTileBytes + writeBufferBytes,
 			writeBufferBytes,
 			tileBytes: Math.min(600, maxTileBytes),

@@ -69,7 +69,7 @@ describe("mistakes in a command line", () => {
 		[["x/y"], "required option '--out <dir>' not specified"],
 		[["plan", "x/y", "--log-format", "xml"], "Allowed choices are text, json"],
 		[["plan", "x/y", "--tp", "two"], '--tp: expected a whole number of at least 1, got "two"'],
-		[["plan", "x/y", "--memory", "2G"], "--memory: expected a size such as 512MiB"],
+		[["plan", "x/y", "--memory", "2G"], "--memory: expected a size such as 256MiB"],
 		[["inspect", "x/y", "--limit", "-3"], "--limit: expected a whole number"],
 		[
 			["plan", "x/y", "--tp", "4", "--parallelism.tensor_parallel_degree", "8"],

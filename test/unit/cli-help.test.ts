@@ -32,9 +32,9 @@ test("the flags of a conversion", () => {
 		  --family <name>                                model family; listed below (default: by
 		                                                 config.json)
 		  --dtype <dtype>                                keep, bfloat16, float16 or float32 (default: keep)
-		  --memory <size>                                memory budget of the stream, e.g. 512MiB, 2GB
-		                                                 (default: 512MiB)
-		  --connections <n>                              requests at a time (default: 8)
+		  --memory <size>                                memory of a worker beyond Node's own, e.g. 256MiB,
+		                                                 2GB (default: 256MiB)
+		  --connections <n>                              most connections to one origin (default: 16)
 		  --log-format <format>                          of everything on stderr (choices: "text", "json",
 		                                                 default: "text")
 		  --quiet                                        no progress; warnings and errors only

@@ -32,7 +32,8 @@ const PLAN: Plan = {
 	files: [{ name: "__0_0.distcp", bytes: 500_700 }],
 	tiles: [],
 	limits: {
-		memoryBytes: 2 ** 29,
+		budgetBytes: 2 ** 29,
+		memoryBytes: 2 ** 28,
 		writeBufferBytes: 2 ** 24,
 		tileBytes: 2 ** 25,
 		maxTileBytes: 2 ** 27,
@@ -52,6 +53,7 @@ const PLAN: Plan = {
 		requests: 1,
 		writeBytes: 1_001_400,
 		entries: 2,
+		entriesCut: 1,
 		files: 2,
 		memoryBytes: 2 ** 28,
 		largestTileBytes: 2 ** 20,
@@ -105,7 +107,8 @@ test("the plan as a table", () => {
 		write      1.00 MB: 2 files, 2 entries of 0 tensors
 		.metadata  1.23 kB
 		per rank   400 kB to 600 kB
-		memory     256 MiB at most, of a budget of 512 MiB
+		memory     256 MiB for staging and buffers at most, of a budget of 512 MiB
+		           it costs 1 entry more than a larger one: blocks are cut to fit into it
 		tiles      0, the largest 1 MiB
 		dropped    4 tensors: vision tensors are not part of the text model (vision_model.a, …)
 		dropped    1 tensor: computed by the model (inv_freq)

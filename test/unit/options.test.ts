@@ -47,8 +47,8 @@ describe("parseConvertOptions", () => {
 			target: "torchtitan",
 			dtype: "keep",
 			parallelism: {},
-			memoryBytes: 512 * 1024 * 1024,
-			connections: 8,
+			memoryBytes: 256 * 1024 * 1024,
+			connections: 16,
 		});
 	});
 
@@ -144,7 +144,7 @@ describe("parseConvertOptions", () => {
 			},
 			{
 				path: "memoryBytes",
-				message: 'expected a size such as 512MiB, 2GB or a number of bytes, got "2G"',
+				message: 'expected a size such as 256MiB, 2GB or a number of bytes, got "2G"',
 			},
 			{ path: "connections", message: "expected a whole number from 1 to 256, got 0" },
 			{ path: "out", message: 'expected a directory for the checkpoint, got ""' },

@@ -8,10 +8,15 @@ describe("limitsFor", () => {
 		"%i MiB: two largest tiles and the write buffers fit",
 		(size) => {
 			const limits = limitsFor(size * MiB);
-			expect(limits.memoryBytes).toBe(size * MiB);
-			expect(2 * limits.maxTileBytes + limits.writeBufferBytes).toBeLessThanOrEqual(size * MiB);
+			expect(limits.budgetBytes).toBe(size * MiB);
+			expect(limits.memoryBytes).toBeLessThan(size * MiB);
+			expect(2 * limits.maxTileBytes + limits.writeBufferBytes).toBeLessThanOrEqual(
+				limits.memoryBytes,
+			);
 			expect(limits.tileBytes).toBeLessThanOrEqual(limits.maxTileBytes);
-			expect(limits.tileBytes).toBeGreaterThanOrEqual(MiB);
+			expect(limits.tileBytes).toBeGreaterThanOrEqual(MiB / 2);
+			expect(limits.requestBytes).toBeGreaterThanOrEqual(16 * MiB);
+			expect(limits.requestBytes).toBeLessThanOrEqual(64 * MiB);
 		},
 	);
 
