@@ -4,6 +4,7 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 const config: ViteUserConfig = defineConfig({
 	test: {
 		include: ["test/**/*.test.ts"],
+		globalSetup: ["./test/support/build-kernels.ts"],
 		testTimeout: 60_000,
 		hookTimeout: 120_000,
 		reporters: ["default", "./test/support/closing-line-reporter.ts"],

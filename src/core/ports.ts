@@ -77,8 +77,13 @@ export interface ReshardOp {
 
 /** Makes target bytes from staged source bytes. */
 export interface ReshardBackend extends AsyncDisposable {
-	/** Shown in the summary: `cpu`, `webgpu (NVIDIA H200)`. */
+	/** Shown in the summary: `cpu`, `cpu (wasm simd)`, `webgpu (NVIDIA H200)`. */
 	readonly name: string;
+	/**
+	 * Memory that {@link run} works on best, once for a whole run. At most 4 GiB; what it holds is undefined. It begins at a
+	 * multiple of 4096 where the platform lets the back end choose. {@link run} takes any other memory as well.
+	 */
+	allocate(bytes: number): Uint8Array;
 	/**
 	 * Runs `ops` in any order: reads `staging`, writes `target`, whose first byte is the element that the ops call 0.
 	 * Every target byte is written by exactly one op, or the ops leave it as it was.

@@ -14,7 +14,10 @@ export const MIN_MEMORY_BYTES: number = 16 * MiB;
 const MIN_REQUEST_BYTES = 16 * MiB;
 const MAX_REQUEST_BYTES = 64 * MiB;
 
-/** No tile is larger, whatever the budget: the stream's memory consists of contiguous blocks of this size. */
+/** More than this is not used: kernels address memory with 32 bits, and need some of it themselves. */
+const MAX_MEMORY_BYTES = 4095 * MiB;
+
+/** No tile is larger, whatever the budget: kernels index its bytes with 31 bits. */
 const MAX_TILE_BYTES = 1024 * MiB;
 
 /** Tiles that should be under way at once: being received, being worked off, being written. */
@@ -30,7 +33,8 @@ const RESERVE_PART = 3 / 8;
 /**
  * The sizes a memory budget leads to.
  *
- * @param budgetBytes - What a worker may take beyond what Node itself takes when it does nothing.
+ * @param budgetBytes - What a worker may take beyond what Node itself takes when it does nothing. What staging and buffers
+ * would take beyond 4095 MiB stays unused.
  * @throws {HfStreamDcpError} `BUDGET_EXCEEDED` below {@link MIN_MEMORY_BYTES}.
  */
 export function limitsFor(budgetBytes: number): PlanLimits {
@@ -42,7 +46,7 @@ export function limitsFor(budgetBytes: number): PlanLimits {
 		);
 	}
 	const reserveBytes = Math.min(MAX_RESERVE_BYTES, budgetBytes * RESERVE_PART);
-	const memoryBytes = floorTo(budgetBytes - reserveBytes, 64 * 1024);
+	const memoryBytes = floorTo(Math.min(budgetBytes - reserveBytes, MAX_MEMORY_BYTES), 64 * 1024);
 	const writeBufferBytes = Math.min(16 * MiB, floorTo(memoryBytes / 10, 64 * 1024));
 	const stagingBytes = memoryBytes - writeBufferBytes;
 	const tileBytes = floorTo(stagingBytes / TILES_AT_ONCE, 64 * 1024);

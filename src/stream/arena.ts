@@ -12,8 +12,6 @@ export interface Lease {
 /** A fixed amount of memory, lent piece by piece. */
 export interface Arena {
 	readonly capacityBytes: number;
-	/** The largest lease there can be. */
-	readonly maxLeaseBytes: number;
 	/** Most bytes that were on loan at any one time. */
 	readonly peakBytes: number;
 	/**
@@ -21,56 +19,42 @@ export interface Arena {
 	 * small ones for ever.
 	 *
 	 * This cannot deadlock as long as a holder returns its lease without asking for another: all leases come back, free
-	 * neighbours join, and then a whole slab is there for whoever waits first.
+	 * neighbours join, and then all of the memory is there for whoever waits first.
 	 *
-	 * @throws {HfStreamDcpError} `BUDGET_EXCEEDED` when `bytes` exceeds {@link maxLeaseBytes}; `signal.reason` when aborted.
+	 * @throws {HfStreamDcpError} `BUDGET_EXCEEDED` when `bytes` exceeds {@link capacityBytes}; `signal.reason` when aborted.
 	 */
 	reserve(bytes: number, signal: AbortSignal): Promise<Lease>;
 }
-
-/** Larger arenas consist of several blocks of this size: kernels index with 32-bit integers, and a Node 20 buffer ends at 4 GiB. */
-const SLAB_BYTES = 2 ** 30;
 
 interface Waiter {
 	readonly bytes: number;
 	readonly grant: (lease: Lease) => void;
 }
 
-/**
- * Allocates an arena. The memory is reserved at once and touched only when used, so the process grows with the leases.
- *
- * @param slabBytes - Largest contiguous block, and so the largest lease. @default 1 GiB
- */
-export function createArena(capacityBytes: number, slabBytes: number = SLAB_BYTES): Arena {
-	const slabs = Array.from({ length: Math.ceil(capacityBytes / slabBytes) }, (_, index) => {
-		const bytes = Math.min(slabBytes, capacityBytes - index * slabBytes);
-		// Not pooled, not zeroed: pages that no lease has touched cost nothing.
-		return { memory: Buffer.allocUnsafeSlow(bytes), free: createFreeList(bytes) };
-	});
-	const maxLeaseBytes = Math.min(capacityBytes, slabBytes);
+/** An arena that lends the bytes of `memory`. */
+export function createArena(memory: Uint8Array): Arena {
+	const capacityBytes = memory.length;
+	const free = createFreeList(capacityBytes);
 	const waiting = new Set<Waiter>();
 	let usedBytes = 0;
 	let peakBytes = 0;
 
 	const tryLend = (bytes: number): Lease | undefined => {
-		for (const { memory, free } of slabs) {
-			const start = free.take(bytes);
-			if (start === undefined) continue;
-			usedBytes += bytes;
-			peakBytes = Math.max(peakBytes, usedBytes);
-			let isReleased = false;
-			return {
-				bytes: new Uint8Array(memory.buffer, memory.byteOffset + start, bytes),
-				release: () => {
-					invariant(!isReleased, "a lease was released twice");
-					isReleased = true;
-					usedBytes -= bytes;
-					free.give(start, bytes);
-					serve();
-				},
-			};
-		}
-		return undefined;
+		const start = free.take(bytes);
+		if (start === undefined) return undefined;
+		usedBytes += bytes;
+		peakBytes = Math.max(peakBytes, usedBytes);
+		let isReleased = false;
+		return {
+			bytes: memory.subarray(start, start + bytes),
+			release: () => {
+				invariant(!isReleased, "a lease was released twice");
+				isReleased = true;
+				usedBytes -= bytes;
+				free.give(start, bytes);
+				serve();
+			},
+		};
 	};
 	const serve = (): void => {
 		for (const waiter of waiting) {
@@ -83,13 +67,12 @@ export function createArena(capacityBytes: number, slabBytes: number = SLAB_BYTE
 
 	return {
 		capacityBytes,
-		maxLeaseBytes,
 		get peakBytes() {
 			return peakBytes;
 		},
 		async reserve(bytes, signal) {
 			signal.throwIfAborted();
-			if (bytes > maxLeaseBytes) throw tooLarge(bytes, maxLeaseBytes);
+			if (bytes > capacityBytes) throw tooLarge(bytes, capacityBytes);
 			if (bytes === 0) return { bytes: new Uint8Array(0), release: () => {} };
 			return await new Promise<Lease>((resolve, reject) => {
 				const onAbort = (): void => {
@@ -113,10 +96,10 @@ export function createArena(capacityBytes: number, slabBytes: number = SLAB_BYTE
 	};
 }
 
-function tooLarge(bytes: number, maxLeaseBytes: number): HfStreamDcpError {
+function tooLarge(bytes: number, capacityBytes: number): HfStreamDcpError {
 	return new HfStreamDcpError(
 		"BUDGET_EXCEEDED",
-		`a block of ${bytes} bytes does not fit into the staging memory of at most ${maxLeaseBytes} bytes in one piece`,
-		{ hint: "Give a larger --memory.", facts: { bytes, maxLeaseBytes } },
+		`a block of ${bytes} bytes does not fit into the staging memory of ${capacityBytes} bytes`,
+		{ hint: "Give a larger --memory.", facts: { bytes, capacityBytes } },
 	);
 }

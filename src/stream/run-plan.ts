@@ -12,7 +12,7 @@ import { type LiveTile, liveTile } from "./live-tile.ts";
 import { createPool } from "./pool.ts";
 import type { RunState } from "./run-state.ts";
 import { createTaskScope } from "./task-scope.ts";
-import { createWriteBuffers } from "./write-buffers.ts";
+import { cutWriteBuffers, layOutWriteBuffers } from "./write-buffers.ts";
 import { type StagedTile, writeTile } from "./write-tile.ts";
 
 /** What {@link runPlan} works with. The caller keeps the ports and disposes of them. */
@@ -60,9 +60,8 @@ const MAX_OPEN_TILES = 256;
 export async function runPlan(options: RunPlanOptions): Promise<RunSummary> {
 	const { plan, sink, signal } = options;
 	signal?.throwIfAborted();
-	const { memoryBytes, writeBufferBytes } = plan.limits;
-	const arena = createArena(memoryBytes - writeBufferBytes);
-	const run = createRunState(options);
+	const { buffers, arena } = allocateMemory(options);
+	const run = createRunState(options, buffers);
 	const skipped = skippedEntries(run);
 	void run.scope.run(async () => await finishEmptyEntries(run, skipped.empty));
 	void run.scope.run(async () => await openTiles(run, arena, skipped));
@@ -80,9 +79,22 @@ export async function runPlan(options: RunPlanOptions): Promise<RunSummary> {
 	return { ...counters, resumedEntries, peakStagingBytes: arena.peakBytes };
 }
 
-function createRunState(options: RunPlanOptions): RunState {
+/** All the memory of a run, as the back end likes it best: write buffers in front, staging behind them. */
+function allocateMemory({ plan, backend }: RunPlanOptions): {
+	readonly buffers: readonly Uint8Array[];
+	readonly arena: Arena;
+} {
+	const { memoryBytes, writeBufferBytes } = plan.limits;
+	const layout = layOutWriteBuffers(writeBufferBytes);
+	const memory = backend.allocate(layout.totalBytes + memoryBytes - writeBufferBytes);
+	return {
+		buffers: cutWriteBuffers(memory, layout),
+		arena: createArena(memory.subarray(layout.totalBytes)),
+	};
+}
+
+function createRunState(options: RunPlanOptions, buffers: readonly Uint8Array[]): RunState {
 	const { plan, source, backend, sink, signal, onEvent } = options;
-	const buffers = createWriteBuffers(plan.limits.writeBufferBytes);
 	const scope = createTaskScope(signal);
 	const flush = async (): Promise<boolean> => await scope.run(async () => await sink.flush());
 	return {

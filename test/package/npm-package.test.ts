@@ -13,7 +13,8 @@ test("the npm package holds the program and its documents, and nothing else", as
 	);
 	const [packed] = JSON.parse(stdout) as { readonly files: { readonly path: string }[] }[];
 	const paths = packed?.files.map(({ path }) => path) ?? [];
-	for (const path of ["dist/bin/hf-stream-dcp.js", "dist/src/index.d.ts", "docs/cli.md"]) {
+	const kernels = "dist/src/stream/wasm/kernels.wasm";
+	for (const path of ["dist/bin/hf-stream-dcp.js", "dist/src/index.d.ts", "docs/cli.md", kernels]) {
 		expect(paths).toContain(path);
 	}
 	expect(paths.filter((path) => !/^(?:dist|docs)\//.test(path)).toSorted()).toEqual([

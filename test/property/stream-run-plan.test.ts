@@ -109,7 +109,7 @@ const dataBytes = (plan: Plan): number =>
 	);
 
 describe("runPlan", () => {
-	test("writes exactly the right bytes, reads each source byte once, keeps the budget", async () => {
+	test("writes exactly the right bytes, with either set of kernels, reads each source byte once, keeps the budget", async () => {
 		await fc.assert(
 			fc.asyncProperty(settings, async (chosen) => {
 				const plan = modelPlan(chosen);
@@ -118,6 +118,10 @@ describe("runPlan", () => {
 				const sink = memorySink(plan);
 				const summary = await runPlan({ plan, source: bytes, backend, sink });
 				expect(sink.data).toEqual(expectedData(plan, files));
+				const plain = memorySink(plan);
+				const without = createCpuBackend({ simd: false });
+				await runPlan({ plan, source: memorySource(files), backend: without, sink: plain });
+				expect(plain.data).toEqual(sink.data);
 				expect(sink.durable.size).toBe(plan.entries.length);
 				for (const range of bytes.reads) {
 					expect(range.end - range.start).toBeLessThanOrEqual(chosen.requestBytes);

@@ -20,8 +20,11 @@ describe("limitsFor", () => {
 		},
 	);
 
-	test("no tile is larger than a block of the stream's memory", () => {
-		expect(limitsFor(100_000 * MiB).maxTileBytes).toBe(1024 * MiB);
+	test("no more memory is used than kernels can address, and no larger tile than they can index", () => {
+		const limits = limitsFor(100_000 * MiB);
+		expect(limits.memoryBytes).toBe(4095 * MiB);
+		expect(limitsFor(4096 * MiB).memoryBytes).toBe(4000 * MiB);
+		expect(limits.maxTileBytes).toBe(1024 * MiB);
 	});
 
 	test("a budget below the minimum is refused with the minimum", () => {

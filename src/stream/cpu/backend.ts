@@ -1,34 +1,68 @@
 import { endianness } from "node:os";
 import { invariant } from "../../core/errors.ts";
-import type { ReshardBackend } from "../../core/ports.ts";
+import type { ReshardBackend, ReshardOp } from "../../core/ports.ts";
+import { type KernelAllocator, type KernelMemory, loadKernels } from "../wasm/kernels.ts";
+import { runGather } from "../wasm/run-gather.ts";
 import { cast } from "./cast.ts";
 import { fill } from "./fill.ts";
 import { gather } from "./gather.ts";
 
-/** The back end that runs everywhere: typed-array loops on the calling thread. */
-export function createCpuBackend(): ReshardBackend {
+/** Options of {@link createCpuBackend}. */
+export interface CpuBackendOptions {
+	/** Whether to use the WebAssembly kernels where there are any. Without them every byte is the same. @default true */
+	readonly simd?: boolean | undefined;
+}
+
+/**
+ * The back end that runs everywhere, on the calling thread: WebAssembly kernels with vectors on memory that it allocated itself,
+ * and typed-array loops for what those do not take, on other memory, and where there is no WebAssembly.
+ */
+export function createCpuBackend(options: CpuBackendOptions = {}): ReshardBackend {
 	// safetensors is little-endian, and so are typed arrays on every machine that trains models.
 	invariant(endianness() === "LE", "the CPU back end needs a little-endian machine");
+	let allocateForKernels: KernelAllocator | undefined =
+		options.simd === false ? undefined : loadKernels();
+	const memories = new WeakMap<ArrayBufferLike, KernelMemory>();
 	return {
-		name: "cpu",
-		async run(ops, staging, target) {
-			checkIndexable(staging);
-			checkIndexable(target);
-			for (const { piece, stagingOffset } of ops) {
-				if (piece.kind === "fill") fill(piece, target);
-				else if (piece.sourceDtype === piece.targetDtype) {
-					gather(piece, staging, stagingOffset, target);
-				} else cast(piece, staging, stagingOffset, target);
+		get name() {
+			return allocateForKernels === undefined ? "cpu" : "cpu (wasm simd)";
+		},
+		allocate(bytes) {
+			const memory = allocateForKernels?.(bytes);
+			if (memory === undefined) {
+				allocateForKernels = undefined;
+				// Not pooled, not zeroed: pages that nobody touches cost nothing.
+				return Buffer.allocUnsafeSlow(bytes);
 			}
+			memories.set(memory.bytes.buffer, memory);
+			return memory.bytes;
+		},
+		async run(ops, staging, target) {
+			const memory = staging.buffer === target.buffer ? memories.get(target.buffer) : undefined;
+			for (const op of ops) runOp(op, memory, staging, target);
 		},
 		async [Symbol.asyncDispose]() {},
 	};
 }
 
-/** The kernels index memory with 32-bit integers. */
+function runOp(
+	{ piece, stagingOffset }: ReshardOp,
+	memory: KernelMemory | undefined,
+	staging: Uint8Array,
+	target: Uint8Array,
+): void {
+	if (piece.kind === "fill") {
+		fill(piece, target);
+		return;
+	}
+	if (memory !== undefined && runGather(memory, piece, staging, stagingOffset, target)) return;
+	checkIndexable(staging);
+	checkIndexable(target);
+	if (piece.sourceDtype === piece.targetDtype) gather(piece, staging, stagingOffset, target);
+	else cast(piece, staging, stagingOffset, target);
+}
+
+/** The typed-array loops index memory with 31-bit integers. */
 function checkIndexable(bytes: Uint8Array): void {
-	invariant(
-		bytes.byteOffset + bytes.length < 2 ** 31,
-		"the CPU back end works on memory within the first 2 GiB of its buffer",
-	);
+	invariant(bytes.length < 2 ** 31 - 4, "the CPU back end works on less than 2 GiB at a time");
 }

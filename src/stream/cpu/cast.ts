@@ -3,7 +3,7 @@ import { HfStreamDcpError } from "../../core/errors.ts";
 import type { GatherPiece } from "../../core/ports.ts";
 import { convertPlaneKernel, type ConvertPlane } from "./convert-plane.ts";
 import { type CastDtype, converter, isCastDtype } from "./float-bits.ts";
-import { type UnitBytes, viewAs } from "./elements.ts";
+import { leadOf, type UnitBytes, viewAs } from "./elements.ts";
 import { arrangeLoops, forEachPlane, type Loops } from "./loops.ts";
 
 /**
@@ -26,8 +26,8 @@ export function cast(
 		);
 	}
 	const loops = arrangeLoops(piece.dims);
-	const from = staging.byteOffset + stagingOffset;
-	const to = target.byteOffset + piece.targetOffset * itemBytes(targetDtype);
+	const from = leadOf(staging) + stagingOffset;
+	const to = leadOf(target) + piece.targetOffset * itemBytes(targetDtype);
 	const sourceUnit = unitOf(sourceDtype);
 	const targetUnit = unitOf(targetDtype);
 	if (from % sourceUnit !== 0 || to % targetUnit !== 0) {

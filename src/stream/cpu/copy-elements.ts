@@ -35,8 +35,16 @@ export function transposePairs(
 	to: number,
 ): void {
 	const { rows, columns } = loops;
-	const sourceWords = new Uint32Array(source.buffer, 0, Math.floor(source.length / 2));
-	const targetWords = new Uint32Array(target.buffer, 0, Math.floor(target.length / 2));
+	const sourceWords = new Uint32Array(
+		source.buffer,
+		source.byteOffset,
+		Math.floor(source.length / 2),
+	);
+	const targetWords = new Uint32Array(
+		target.buffer,
+		target.byteOffset,
+		Math.floor(target.length / 2),
+	);
 	forEachPlane(loops, from, to, (s, t, count) => {
 		const aligned = s % 2 === 0 && t % 2 === 0;
 		const evenRows = aligned ? rows.size - (rows.size % 2) : 0;

@@ -1,5 +1,5 @@
 import type { PieceDim } from "../../core/ports.ts";
-import { commonUnit, type Elements, viewAs } from "./elements.ts";
+import { commonUnit, type Elements, leadOf, viewAs } from "./elements.ts";
 import { forEachPlane, type Loops } from "./loops.ts";
 
 /**
@@ -54,8 +54,8 @@ function copyShortRuns(
 ): void {
 	const dims = [...loops.outer, loops.rows];
 	const unit = commonUnit(
-		source.byteOffset + from,
-		target.byteOffset + to,
+		leadOf(source) + from,
+		leadOf(target) + to,
 		loops.columns.size,
 		...dims.flatMap((dim) => [dim.sourceStride, dim.targetStride]),
 	);
@@ -70,8 +70,8 @@ function copyShortRuns(
 	const t = viewAs(target, unit);
 	forEachPlane(
 		{ outer: loops.outer.map(inUnits), rows, columns },
-		(source.byteOffset + from) / unit,
-		(target.byteOffset + to) / unit,
+		(leadOf(source) + from) / unit,
+		(leadOf(target) + to) / unit,
 		(start, targetStart, count) => {
 			copyUnits(s, start, t, targetStart, rows, count);
 		},

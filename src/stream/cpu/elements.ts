@@ -4,13 +4,23 @@ export type Elements = Uint8Array | Uint16Array | Uint32Array;
 /** Size of one unit of a view, bytes. */
 export type UnitBytes = 1 | 2 | 4;
 
-/** All of the memory behind `bytes` as units of `unitBytes`; index it by absolute byte position divided by `unitBytes`. */
+/**
+ * `bytes` as units of `unitBytes`, from the last multiple of 4 at or before their first byte on: byte `i` of them is byte
+ * `leadOf(bytes) + i` of the view. Positions in a view are small, however large the memory that it is a part of.
+ */
 export function viewAs(bytes: Uint8Array, unitBytes: UnitBytes): Elements {
 	const { buffer } = bytes;
-	const units = Math.floor(buffer.byteLength / unitBytes);
-	if (unitBytes === 4) return new Uint32Array(buffer, 0, units);
-	if (unitBytes === 2) return new Uint16Array(buffer, 0, units);
-	return new Uint8Array(buffer, 0, units);
+	const lead = leadOf(bytes);
+	const start = bytes.byteOffset - lead;
+	const units = Math.floor((lead + bytes.length) / unitBytes);
+	if (unitBytes === 4) return new Uint32Array(buffer, start, units);
+	if (unitBytes === 2) return new Uint16Array(buffer, start, units);
+	return new Uint8Array(buffer, start, units);
+}
+
+/** Where the first of `bytes` lies in their views, bytes. */
+export function leadOf(bytes: Uint8Array): number {
+	return bytes.byteOffset % 4;
 }
 
 /** The largest unit that divides every one of `numbers`, which are bytes. */

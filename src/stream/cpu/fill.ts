@@ -2,7 +2,7 @@ import { type Dtype, itemBytes } from "../../core/dtype.ts";
 import { assertNever, HfStreamDcpError } from "../../core/errors.ts";
 import type { FillPiece } from "../../core/ports.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "./float-bits.ts";
-import { commonUnit, viewAs } from "./elements.ts";
+import { commonUnit, leadOf, viewAs } from "./elements.ts";
 import { arrangeLoops, forEachPlane } from "./loops.ts";
 
 /**
@@ -13,7 +13,7 @@ import { arrangeLoops, forEachPlane } from "./loops.ts";
 export function fill(piece: FillPiece, target: Uint8Array): void {
 	const element = encodeElement(piece.value, piece.targetDtype);
 	const width = element.length;
-	const start = target.byteOffset + piece.targetOffset * width;
+	const start = leadOf(target) + piece.targetOffset * width;
 	const unit = commonUnit(width, start);
 	const units = width / unit;
 	const view = viewAs(target, unit);

@@ -2,7 +2,7 @@ import { itemBytes } from "../../core/dtype.ts";
 import type { GatherPiece } from "../../core/ports.ts";
 import { copyElements, isPairTranspose, transposePairs } from "./copy-elements.ts";
 import { copyRuns } from "./copy-runs.ts";
-import { commonUnit, viewAs } from "./elements.ts";
+import { commonUnit, leadOf, viewAs } from "./elements.ts";
 import { arrangeLoops, splitElements } from "./loops.ts";
 
 /**
@@ -24,8 +24,8 @@ export function gather(
 		copyRuns(loops, staging, stagingOffset, target, targetOffset);
 		return;
 	}
-	const from = staging.byteOffset + stagingOffset;
-	const to = target.byteOffset + targetOffset;
+	const from = leadOf(staging) + stagingOffset;
+	const to = leadOf(target) + targetOffset;
 	// Elements of 8 bytes, and those that lie off their alignment, move as several smaller units.
 	const unit = commonUnit(width, from, to);
 	if (unit !== width) {

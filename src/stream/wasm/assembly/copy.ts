@@ -1,0 +1,74 @@
+/**
+ * Copies runs that are contiguous on both sides: `planes × rows` of them, `runBytes` each. Strides in bytes.
+ *
+ * Whatever the length, vector loads and stores beat `memory.copy`, whose call costs more than a short run.
+ */
+export function copyRuns(
+	target: usize,
+	source: usize,
+	runBytes: usize,
+	planes: usize,
+	planeTarget: usize,
+	planeSource: usize,
+	rows: usize,
+	rowTarget: usize,
+	rowSource: usize,
+): void {
+	for (let plane: usize = 0; plane < planes; plane++) {
+		if (runBytes >= 16) copyLong(target, source, runBytes, rows, rowTarget, rowSource);
+		else if (runBytes >= 8) copyShort<u64>(target, source, runBytes, rows, rowTarget, rowSource);
+		else if (runBytes >= 4) copyShort<u32>(target, source, runBytes, rows, rowTarget, rowSource);
+		else if (runBytes >= 2) copyShort<u16>(target, source, runBytes, rows, rowTarget, rowSource);
+		else copyShort<u8>(target, source, runBytes, rows, rowTarget, rowSource);
+		target += planeTarget;
+		source += planeSource;
+	}
+}
+
+/** Runs of 16 bytes and more. The last vector overlaps the one before it, so that no run has a tail. */
+function copyLong(
+	target: usize,
+	source: usize,
+	runBytes: usize,
+	rows: usize,
+	rowTarget: usize,
+	rowSource: usize,
+): void {
+	const whole = runBytes & ~63;
+	const last = runBytes - 16;
+	for (let row: usize = 0; row < rows; row++) {
+		let at: usize = 0;
+		for (; at < whole; at += 64) {
+			const a = v128.load(source + at);
+			const b = v128.load(source + at, 16);
+			const c = v128.load(source + at, 32);
+			const d = v128.load(source + at, 48);
+			v128.store(target + at, a);
+			v128.store(target + at, b, 16);
+			v128.store(target + at, c, 32);
+			v128.store(target + at, d, 48);
+		}
+		for (; at < last; at += 16) v128.store(target + at, v128.load(source + at));
+		if (at < runBytes) v128.store(target + last, v128.load(source + last));
+		target += rowTarget;
+		source += rowSource;
+	}
+}
+
+/** Runs of one word of type `T` up to two, as two words that may overlap. */
+function copyShort<T>(
+	target: usize,
+	source: usize,
+	runBytes: usize,
+	rows: usize,
+	rowTarget: usize,
+	rowSource: usize,
+): void {
+	const last = runBytes - sizeof<T>();
+	for (let row: usize = 0; row < rows; row++) {
+		store<T>(target, load<T>(source));
+		if (last > 0) store<T>(target + last, load<T>(source + last));
+		target += rowTarget;
+		source += rowSource;
+	}
+}
