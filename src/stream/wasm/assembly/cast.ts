@@ -1,3 +1,5 @@
+import { castNormal, narrowNormal } from "./cast-normal";
+
 /**
  * Casts, bit by bit as `cpu/float-bits.ts` says. A type stands for a dtype: `f32` float32, `i16` float16, `u16` bfloat16.
  */
@@ -47,16 +49,21 @@ function encode<T>(bits: v128): v128 {
 	return v128.bitselect(i32x4.splat(0x7e00), result, isNaN);
 }
 
-/** Converts 8 neighbours. Inlined twice where it is used: V8 then keeps its constants in registers, which is half the time. */
-// @ts-ignore: decorator
-@inline
-function castVector<S, T>(target: usize, source: usize): void {
+/** Converts 8 neighbours, whatever they are. */
+function castAny<S, T>(target: usize, source: usize): void {
 	const low = encode<T>(decode<S>(source));
 	const high = encode<T>(decode<S>(source + 4 * sizeof<S>()));
 	if (sizeof<T>() === 4) {
 		v128.store(target, low);
 		v128.store(target, high, 16);
 	} else v128.store(target, i16x8.narrow_i32x4_u(low, high));
+}
+
+@inline
+/** Converts 8 neighbours. Inlined wherever it is used: V8 then keeps its constants in registers, which is half the time. */
+function castVector<S, T>(target: usize, source: usize): void {
+	const isDone = sizeof<S>() === 4 ? narrowNormal<T>(target, source) : castNormal<S, T>(target, source);
+	if (!isDone) castAny<S, T>(target, source);
 }
 
 /**
@@ -67,11 +74,21 @@ export function castRun<S, T>(target: usize, source: usize, count: usize, scratc
 		castFew<S, T>(target, source, count, scratch);
 		return;
 	}
-	const last = count - 8;
-	for (let i: usize = 0; i < count; i += 8) {
-		const at = min(i, last);
-		castVector<S, T>(target + at * sizeof<T>(), source + at * sizeof<S>());
+	const lastSource = source + (count - 8) * sizeof<S>();
+	const lastTarget = target + (count - 8) * sizeof<T>();
+	// Two at a time: what a loop costs itself is a fifth of the time otherwise.
+	while (source + 8 * sizeof<S>() < lastSource) {
+		castVector<S, T>(target, source);
+		castVector<S, T>(target + 8 * sizeof<T>(), source + 8 * sizeof<S>());
+		source += 16 * sizeof<S>();
+		target += 16 * sizeof<T>();
 	}
+	while (source < lastSource) {
+		castVector<S, T>(target, source);
+		source += 8 * sizeof<S>();
+		target += 8 * sizeof<T>();
+	}
+	castVector<S, T>(lastTarget, lastSource);
 }
 
 function castFew<S, T>(target: usize, source: usize, count: usize, scratch: usize): void {

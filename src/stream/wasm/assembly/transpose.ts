@@ -5,8 +5,8 @@ import { tileSize, transposeTile } from "./tile";
 /** Bytes of one target row that a block makes: a cache line. */
 const LINE: usize = 64;
 
-/** Target rows of a block. All of it is then 8 KiB: it stays in the first cache with the source lines that it comes from. */
-const BLOCK_ROWS: usize = 128;
+/** Target rows of a block. All of it is then 16 KiB: it stays in the first cache. */
+const BLOCK_ROWS: usize = 256;
 
 /** What {@link castRun} needs; the block follows it. */
 const CAST_SCRATCH: usize = 64;
@@ -16,7 +16,8 @@ const CAST_SCRATCH: usize = 64;
  * the source one element and `columnSource`. Strides in bytes. `S` and `T` as in `cast.ts`; other types where both are the same.
  *
  * Blocks are put together in scratch memory and copied out by whole lines. Strides are multiples of powers of two, and lines at
- * such distances push one another out of the cache before they are complete.
+ * such distances push one another out of the cache before they are complete. Rows are the outer loop: a block writes where the
+ * last one stopped, on pages whose addresses are still known.
  */
 export function transposePlane<S, T>(
 	target: usize,
@@ -30,14 +31,14 @@ export function transposePlane<S, T>(
 	const width = sizeof<S>();
 	const blockColumns = LINE / width;
 	const block = scratch + CAST_SCRATCH;
-	for (let column: usize = 0; column < columns; column += blockColumns) {
-		const blockWidth = min(blockColumns, columns - column);
-		const t = target + column * sizeof<T>();
-		const s = source + column * columnSource;
-		for (let row: usize = 0; row < rows; row += BLOCK_ROWS) {
-			const height = min(BLOCK_ROWS, rows - row);
-			fillBlock<S>(block, s + row * width, height, blockWidth, columnSource);
-			const lines = t + row * rowTarget;
+	for (let row: usize = 0; row < rows; row += BLOCK_ROWS) {
+		const height = min(BLOCK_ROWS, rows - row);
+		const t = target + row * rowTarget;
+		const s = source + row * width;
+		for (let column: usize = 0; column < columns; column += blockColumns) {
+			const blockWidth = min(blockColumns, columns - column);
+			fillBlock<S>(block, s + column * columnSource, height, blockWidth, columnSource);
+			const lines = t + column * sizeof<T>();
 			if (sizeof<S>() === sizeof<T>() && isSigned<S>() === isSigned<T>()) {
 				copyRuns(lines, block, blockWidth * width, 1, 0, 0, height, rowTarget, LINE);
 			} else {
