@@ -28,10 +28,19 @@ function piece(from: CastDtype, to: CastDtype, dims: readonly PieceDim[]): Gathe
 	return { kind: "gather", source: "s", ...dtypes, sourceOffset: 0, targetOffset: 0, dims };
 }
 
+/** 1.0, which takes the short way wherever there is one. */
+const ONE = { float32: 0x3f800000, float16: 0x3c00, bfloat16: 0x3f80 } as const;
+
+/** Every pattern in a row, and then every pattern alone among ordinary numbers: vectors of one kind take other ways than mixed ones. */
 function patternsOf(dtype: CastDtype): number[] {
-	return dtype === "float32"
-		? [...float32Patterns()]
-		: Array.from({ length: 0x10000 }, (_, bits) => bits);
+	const patterns =
+		dtype === "float32"
+			? [...float32Patterns()]
+			: Array.from({ length: 0x10000 }, (_, bits) => bits);
+	const alone = patterns.flatMap((bits, i) =>
+		Array.from({ length: 8 }, (_, lane) => (lane === i % 8 ? bits : ONE[dtype])),
+	);
+	return [...patterns, ...alone];
 }
 
 describe("casts of every pattern are bit for bit those of the typed-array loops", () => {
@@ -43,6 +52,7 @@ describe("casts of every pattern are bit for bit those of the typed-array loops"
 		const unit = (dtype: CastDtype): 2 | 4 => (itemBytes(dtype) === 4 ? 4 : 2);
 		const batch = BYTES / 2 / 4;
 		const convert = converter(from, to);
+		const wrong: number[] = [];
 		for (let first = 0; first < patterns.length; first += batch) {
 			const some = patterns.slice(first, first + batch);
 			viewAs(staging, unit(from)).set(some);
@@ -50,10 +60,10 @@ describe("casts of every pattern are bit for bit those of the typed-array loops"
 			const source = staging.subarray(0, some.length * width);
 			expect(runGather(memory, piece(from, to, dims), source, 0, target)).toBe(true);
 			const results = viewAs(target, unit(to)).subarray(0, some.length);
-			const wrong = some.filter((bits, i) => convert(bits) !== results[i]);
-			expect(wrong.slice(0, 10)).toEqual([]);
+			wrong.push(...some.filter((bits, i) => convert(bits) !== results[i]));
 		}
-		expect(patterns.length).toBeGreaterThan(60_000);
+		expect(wrong.slice(0, 10)).toEqual([]);
+		expect(patterns.length).toBeGreaterThan(9 * 60_000);
 	});
 });
 
