@@ -34,8 +34,12 @@ function asPatterns(bytes: Uint8Array, dtype: CastDtype): Uint32Array | Uint16Ar
 
 describe.skipIf(skip !== undefined)(`casts against torch${skip ? ` (${skip})` : ""}`, () => {
 	test.each(
-		DTYPES.flatMap((from) => DTYPES.filter((to) => to !== from).map((to) => [from, to] as const)),
-	)("%s to %s has the bits of tensor.to, NaN aside", async (from, to) => {
+		DTYPES.flatMap((from) =>
+			DTYPES.filter((to) => to !== from).flatMap((to) =>
+				[true, false].map((simd) => [from, to, simd] as const),
+			),
+		),
+	)("%s to %s (simd: %s) has the bits of tensor.to, NaN aside", async (from, to, simd) => {
 		const patterns = patternsOf(from);
 		const input = new Uint8Array(patterns.buffer);
 		const script = join(import.meta.dirname, "stream_cast.py");
@@ -47,7 +51,11 @@ describe.skipIf(skip !== undefined)(`casts against torch${skip ? ` (${skip})` : 
 		expect(stderr.toString()).toBe("");
 		expect(status).toBe(0);
 		const theirs = asPatterns(stdout, to);
-		const output = new Uint8Array(theirs.byteLength);
+		const backend = createCpuBackend({ simd });
+		const memory = backend.allocate(input.length + theirs.byteLength);
+		const staging = memory.subarray(0, input.length);
+		staging.set(input);
+		const output = memory.subarray(input.length);
 		const piece: GatherPiece = {
 			kind: "gather",
 			source: "s",
@@ -57,7 +65,7 @@ describe.skipIf(skip !== undefined)(`casts against torch${skip ? ` (${skip})` : 
 			targetOffset: 0,
 			dims: [{ size: patterns.length, sourceStride: 1, targetStride: 1 }],
 		};
-		await createCpuBackend().run([{ piece, stagingOffset: 0 }], input, output);
+		await backend.run([{ piece, stagingOffset: 0 }], staging, output);
 		const ours = asPatterns(output, to);
 		const signBit = to === "float32" ? 2 ** 31 : 2 ** 15;
 		const wrong: string[] = [];
