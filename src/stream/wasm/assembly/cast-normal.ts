@@ -16,8 +16,12 @@ export function narrowNormal<T>(target: usize, source: usize): bool {
 		v128.store(target, i16x8.narrow_i32x4_u(roundHigh(low), roundHigh(high)));
 		return true;
 	}
-	if (v128.any_true(v128.or(isNotNormal(low), isNotNormal(high)))) return false;
-	v128.store(target, i16x8.narrow_i32x4_u(roundToHalf(low), roundToHalf(high)));
+	// One comparison for both: of numbers without sign, the larger one is the first to leave the range.
+	const largest = i32x4.max_u(aboveSmallest(low), aboveSmallest(high));
+	if (v128.any_true(i32x4.ge_u(largest, i32x4.splat(0x477ff000 - 0x38800000)))) return false;
+	const magnitudes = i16x8.narrow_i32x4_u(roundToHalf(low), roundToHalf(high));
+	const upper = v128.shuffle<u16>(low, high, 1, 3, 5, 7, 9, 11, 13, 15);
+	v128.store(target, v128.or(magnitudes, v128.and(upper, i16x8.splat(-0x8000))));
 	return true;
 }
 
@@ -29,20 +33,18 @@ function roundHigh(bits: v128): v128 {
 }
 
 @inline
-/** Whether a float32 becomes anything but a normal float16. */
-function isNotNormal(bits: v128): v128 {
-	const magnitude = v128.and(bits, i32x4.splat(0x7fffffff));
-	const fromSmallest = i32x4.sub(magnitude, i32x4.splat(0x38800000));
-	return i32x4.ge_u(fromSmallest, i32x4.splat(0x477ff000 - 0x38800000));
+/** How far above the smallest normal float16 a float32 lies, its sign aside; what lies below wraps around and is large. */
+function aboveSmallest(bits: v128): v128 {
+	return i32x4.sub(v128.and(bits, i32x4.splat(0x7fffffff)), i32x4.splat(0x38800000));
 }
 
 @inline
+/** The float16 of a float32 without its sign, if it is normal. */
 function roundToHalf(bits: v128): v128 {
 	const magnitude = v128.and(bits, i32x4.splat(0x7fffffff));
-	const sign = i32x4.shr_u(v128.xor(bits, magnitude), 16);
 	const odd = v128.and(i32x4.shr_u(magnitude, 13), i32x4.splat(1));
 	const rebiased = i32x4.add(magnitude, i32x4.splat(0xfff - (112 << 23)));
-	return v128.or(sign, i32x4.shr_u(i32x4.add(rebiased, odd), 13));
+	return i32x4.shr_u(i32x4.add(rebiased, odd), 13);
 }
 
 @inline
