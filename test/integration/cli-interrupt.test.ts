@@ -70,7 +70,7 @@ async function convert(directory: string): Promise<Observed> {
 }
 
 /** Requests that are answered before the Hub falls silent: more bytes than the budget holds, so that entries are finished. */
-const ANSWERED = 13;
+const ANSWERED = 20;
 
 /** Converts into `directory` until the Hub falls silent, then sends `signal`, as often as `times` says. */
 async function interrupt(
