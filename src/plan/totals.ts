@@ -1,9 +1,18 @@
 import type { RankLoads } from "./place.ts";
-import type { Plan, PlanLimits, PlanRange, PlanTotals } from "./types.ts";
+import type { Plan, PlanLimits, PlanTotals } from "./types.ts";
 
-/** Requests that one range becomes. */
-function requestsOf(range: PlanRange, requestBytes: number): number {
-	return Math.ceil((range.end - range.start) / requestBytes);
+/** Requests that tiles become. */
+export function requestsOf(tiles: Plan["tiles"], limits: PlanLimits): number {
+	let requests = 0;
+	for (const { ranges } of tiles) {
+		for (const { start, end } of ranges) requests += Math.ceil((end - start) / limits.requestBytes);
+	}
+	return requests;
+}
+
+/** Most memory a stream takes that fetches this many bytes. */
+export function memoryOf(fetchBytes: number, limits: PlanLimits): number {
+	return Math.min(limits.memoryBytes, fetchBytes + limits.writeBufferBytes);
 }
 
 /** Adds up what the plan promises. */
@@ -17,23 +26,20 @@ export function totalsOf(plan: {
 	readonly shards: number;
 }): PlanTotals {
 	let fetchBytes = 0;
-	let requests = 0;
 	let largestTileBytes = 0;
 	for (const tile of plan.tiles) {
 		fetchBytes += tile.stagingBytes;
 		largestTileBytes = Math.max(largestTileBytes, tile.stagingBytes);
-		for (const range of tile.ranges) requests += requestsOf(range, plan.limits.requestBytes);
 	}
-	const { memoryBytes, writeBufferBytes } = plan.limits;
 	const { owned } = plan.loads;
 	return {
 		fetchBytes,
-		requests,
+		requests: requestsOf(plan.tiles, plan.limits),
 		writeBytes: plan.files.reduce((sum, file) => sum + file.bytes, 0),
 		entries: plan.entries.length,
 		entriesCut: plan.entries.length - plan.shards,
 		files: plan.files.length,
-		memoryBytes: Math.min(memoryBytes, fetchBytes + writeBufferBytes),
+		memoryBytes: memoryOf(fetchBytes, plan.limits),
 		largestTileBytes,
 		rankBytes: {
 			min: owned.reduce((min, bytes) => Math.min(min, bytes), Number.POSITIVE_INFINITY),

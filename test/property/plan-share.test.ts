@@ -1,0 +1,200 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { type Expr, fill, permute, slice, source, stack } from "../../src/core/expr.ts";
+import { componentsOf } from "../../src/plan/components.ts";
+import { createPlan } from "../../src/plan/create-plan.ts";
+import { partsOf } from "../../src/plan/parts.ts";
+import { type PlanShare, sharePlan } from "../../src/plan/share.ts";
+import type { Plan } from "../../src/plan/types.ts";
+import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
+import { runPlan } from "../../src/stream/run-plan.ts";
+import { gridLayout, mapFor, plainFormat, sourceFor } from "../support/plan-fixtures.ts";
+import { expectedData, memorySink, memorySource, randomFiles } from "../support/stream-fakes.ts";
+
+/** Every way in which tiles and entries hang together: interleaved transposes, stacks, constants, a tied and an empty tensor. */
+function modelExprs(): Expr[] {
+	const s = (name: string, shape: readonly number[]): Expr => source(name, "bfloat16", shape);
+	const gateUp = s("gate_up", [3, 24, 40]);
+	const embed = s("embed", [40, 24]);
+	return [
+		embed,
+		s("norm", [24]),
+		permute(slice(gateUp, 2, 0, 20), [0, 2, 1]),
+		permute(slice(gateUp, 2, 20, 40), [0, 2, 1]),
+		stack(
+			Array.from({ length: 3 }, (_, e) => s(`experts.${e}`, [20, 24])),
+			0,
+		),
+		fill([3], 0, "float32"),
+		source("none", "float32", [0, 4]),
+		embed,
+	];
+}
+
+const size = fc.integer({ min: 1, max: 30 });
+
+const plans = fc
+	.record({
+		layers: fc.array(fc.record({ rows: size, columns: size, isTransposed: fc.boolean() })),
+		parts: fc.tuple(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 3 })),
+		perFile: fc.integer({ min: 1, max: 12 }),
+		tileBytes: fc.constantFrom(300, 600, 4096),
+	})
+	.map(({ layers, parts, perFile, tileBytes }): Plan => {
+		const exprs = [
+			...modelExprs(),
+			...layers.map(({ rows, columns, isTransposed }, i) => {
+				const weight = source(`w${i}`, "float32", [rows, columns]);
+				return isTransposed ? permute(weight, [1, 0]) : weight;
+			}),
+		];
+		return createPlan({
+			source: sourceFor(exprs, perFile),
+			map: mapFor(exprs, { tied: [{ name: "embed", reason: "test" }] }),
+			layout: gridLayout(parts),
+			format: plainFormat,
+			dtype: "keep",
+			limits: {
+				budgetBytes: 9000,
+				memoryBytes: 9000,
+				writeBufferBytes: 800,
+				tileBytes,
+				maxTileBytes: 4096,
+				requestBytes: 1024,
+			},
+		});
+	});
+
+const counts = fc.oneof(fc.integer({ min: 1, max: 6 }), fc.constant(500));
+
+const bounded = { numRuns: 60, interruptAfterTimeLimit: 20_000 };
+
+/** What every tile fetches and fills, under the indices of the whole plan. */
+function workOf({ plan, entries }: PlanShare): string[] {
+	return plan.tiles.map((tile) => {
+		const parts = partsOf(plan, tile).map(({ entry, box }) => ({ entry: entries[entry], box }));
+		return JSON.stringify([tile.ranges, tile.stagingBytes, parts]);
+	});
+}
+
+const wholeOf = (plan: Plan): PlanShare => ({
+	plan,
+	entries: Uint32Array.from(plan.entries.keys()),
+});
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, one) => total + one, 0);
+
+describe("sharePlan", () => {
+	test("every tile and every entry is in one share, and nothing else is", () => {
+		fc.assert(
+			fc.property(plans, counts, (plan, count) => {
+				const shares = sharePlan(plan, count);
+				expect(shares).toHaveLength(count);
+				const indices = shares.flatMap(({ entries }) => [...entries]);
+				expect(indices.toSorted((a, b) => a - b)).toEqual([...plan.entries.keys()]);
+				expect(shares.flatMap(workOf).toSorted()).toEqual(workOf(wholeOf(plan)).toSorted());
+				for (const { plan: own, entries } of shares) {
+					for (const [index, entry] of own.entries.entries()) {
+						const { tensor, ...rest } = entry;
+						const { tensor: wholeTensor, ...wholeRest } = plan.entries[entries[index]!]!;
+						expect(rest).toEqual(wholeRest);
+						const { firstEntry, endEntry, ...ownTensor } = own.tensors[tensor]!;
+						expect(plan.tensors[wholeTensor]).toMatchObject(ownTensor);
+						expect(firstEntry <= index && index < endEntry).toBe(true);
+					}
+				}
+			}),
+			bounded,
+		);
+	});
+
+	test("the totals of the shares add up to those of the plan", () => {
+		fc.assert(
+			fc.property(plans, counts, (plan, count) => {
+				const totals = sharePlan(plan, count).map((share) => share.plan.totals);
+				for (const key of ["fetchBytes", "requests", "entries"] as const) {
+					expect(sum(totals.map((own) => own[key]))).toBe(plan.totals[key]);
+				}
+				const lengths = sum(plan.entries.map(({ length }) => length));
+				expect(sum(totals.map(({ writeBytes }) => writeBytes))).toBe(lengths);
+			}),
+			bounded,
+		);
+	});
+
+	test("is plain data and the same on every machine", () => {
+		fc.assert(
+			fc.property(plans, counts, (plan, count) => {
+				const shares = sharePlan(plan, count);
+				expect(structuredClone(shares)).toEqual(shares);
+				expect(sharePlan(structuredClone(plan), count)).toEqual(shares);
+			}),
+			bounded,
+		);
+	});
+
+	test("shares beyond what can be parted are empty", () => {
+		fc.assert(
+			fc.property(plans, (plan) => {
+				const components = componentsOf(plan, () => false).length;
+				const shares = sharePlan(plan, components + 3);
+				const busy = shares.filter(({ entries }) => entries.length > 0);
+				expect(busy.length).toBeLessThanOrEqual(components);
+				for (const { plan: own, entries } of shares) {
+					if (entries.length === 0) expect(own.tiles).toEqual([]);
+				}
+			}),
+			bounded,
+		);
+	});
+
+	test("run one by one they make the same bytes, and read each source byte once", async () => {
+		await fc.assert(
+			fc.asyncProperty(plans, counts, async (plan, count) => {
+				const files = randomFiles(plan.source);
+				const expected = expectedData(plan, files);
+				const backend = createCpuBackend();
+				const bytes = memorySource(files);
+				for (const { plan: own, entries } of sharePlan(plan, count)) {
+					const sink = memorySink(own);
+					await runPlan({ plan: own, source: bytes, backend, sink });
+					expect(sink.data).toEqual([...entries].map((entry) => expected[entry]));
+				}
+				const reads = bytes.reads.toSorted(
+					(a, b) => a.file.localeCompare(b.file) || a.start - b.start,
+				);
+				for (const [i, read] of reads.entries()) {
+					const next = reads[i + 1];
+					if (next?.file === read.file) expect(read.end).toBeLessThanOrEqual(next.start);
+				}
+				expect(sum(reads.map(({ start, end }) => end - start))).toBe(plan.totals.fetchBytes);
+				expect(reads.length).toBe(plan.totals.requests);
+			}),
+			{ ...bounded, numRuns: 30 },
+		);
+	});
+
+	test("what an earlier run finished does not count", () => {
+		const exprs = Array.from({ length: 8 }, (_, i) => source(`w${i}`, "float32", [64, 64]));
+		const plan = createPlan({
+			source: sourceFor(exprs, 4),
+			map: mapFor(exprs),
+			layout: gridLayout([1]),
+			format: plainFormat,
+			dtype: "keep",
+			limits: {
+				budgetBytes: 100_000,
+				memoryBytes: 100_000,
+				writeBufferBytes: 1024,
+				tileBytes: 16_384,
+				maxTileBytes: 49_152,
+				requestBytes: 16_384,
+			},
+		});
+		const isFinished = (entry: number): boolean => entry < 4;
+		const left = (shares: readonly PlanShare[]): number[] =>
+			shares.map(({ entries }) => entries.filter((entry) => !isFinished(entry)).length);
+		expect(left(sharePlan(plan, 2))).toEqual([0, 4]);
+		expect(left(sharePlan(plan, 2, isFinished))).toEqual([2, 2]);
+	});
+});
