@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
 import { type EventListener, emitTo, type ProgressEvent } from "./core/events.ts";
-import { openCheckpointWriter } from "./dcp/checkpoint-writer.ts";
+import { openCheckpointDirectory } from "./dcp/checkpoint-directory.ts";
+import { createEntryWriter } from "./dcp/entry-writer.ts";
 import { encodeMetadata } from "./dcp/metadata-writer.ts";
 import { torchSaveFormat } from "./dcp/torch-save.ts";
 import type { OpenedSource } from "./fetch/open-source.ts";
@@ -128,7 +129,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary> 
 	onEvent({ kind: "planned", fetchBytes, writeBytes, entries: plan.totals.entries });
 	const directory = resolve(options.out);
 	const { entries, files } = plan;
-	await using sink = await openCheckpointWriter({
+	await using owner = await openCheckpointDirectory({
 		directory,
 		planId: planIdOf(plan),
 		entries,
@@ -137,13 +138,20 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary> 
 		tool: VERSION,
 		onEvent,
 	});
+	await using sink = createEntryWriter({
+		directory,
+		entries,
+		files,
+		isFinished: (entry) => owner.resumed.has(entry),
+		record: (finished) => owner.record(finished),
+	});
 	await using backend = createCpuBackend();
 	onEvent({ kind: "phase", phase: "stream" });
 	const { signal } = options;
 	const streamed = await runPlan({ plan, source: opened.bytes, backend, sink, signal, onEvent });
 	onEvent({ kind: "phase", phase: "commit" });
 	const index = checkpointIndexOf(plan);
-	const { metadataBytes } = await sink.commit(index);
+	const { metadataBytes } = await owner.commit(index);
 	return {
 		directory,
 		plan,
@@ -158,7 +166,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary> 
 		writtenBytes: streamed.writtenBytes,
 		metadataBytes,
 		wholeQkvBytes,
-		resumedEntries: sink.resumedEntries,
+		resumedEntries: owner.resumed.size,
 		peakStagingBytes: streamed.peakStagingBytes,
 		warnings: opened.warnings,
 	};

@@ -55,11 +55,6 @@ export class DataFiles implements AsyncDisposable {
 		this.#dirty.add(index);
 	}
 
-	/** Creates a file at its size without writing to it. */
-	async create(index: number): Promise<void> {
-		await this.#use(index, "create", () => Promise.resolve());
-	}
-
 	/**
 	 * Makes everything durable whose {@link write} has resolved before the call.
 	 *

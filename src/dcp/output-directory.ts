@@ -157,6 +157,26 @@ async function stillThere(
 	return { header, finished: new Map(kept) };
 }
 
+/**
+ * Makes sure that every data file is still there, at its size.
+ *
+ * @throws {HfStreamDcpError} `OUTPUT_WRITE`
+ */
+export async function findDataFiles(
+	directory: string,
+	files: readonly PlannedFile[],
+): Promise<void> {
+	for (const { name, bytes } of files) {
+		const path = join(directory, name);
+		const { size } = await writing("inspect", path, () => stat(path));
+		if (size === bytes) continue;
+		throw new HfStreamDcpError("OUTPUT_WRITE", `${path} has ${size} bytes instead of ${bytes}`, {
+			hint: "Something else writes into the directory. Stop it, then run the same command again.",
+			facts: { path, size, bytes },
+		});
+	}
+}
+
 async function statIfThere(
 	path: string,
 ): Promise<{ readonly size: number; readonly blocks: number } | undefined> {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { readCheckpoint } from "../../src/dcp/checkpoint-reader.ts";
-import { type CheckpointWriter, openCheckpointWriter } from "../../src/dcp/checkpoint-writer.ts";
+import { type CheckpointWriter, openCheckpointWriter } from "../support/checkpoint-writer.ts";
 import {
 	dataOf,
 	layOutCheckpoint,

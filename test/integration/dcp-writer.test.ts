@@ -9,7 +9,12 @@ import {
 	type CheckpointWriter,
 	type CheckpointWriterOptions,
 	openCheckpointWriter,
-} from "../../src/dcp/checkpoint-writer.ts";
+} from "../support/checkpoint-writer.ts";
+import {
+	type CheckpointDirectory,
+	openCheckpointDirectory,
+} from "../../src/dcp/checkpoint-directory.ts";
+import { createEntryWriter } from "../../src/dcp/entry-writer.ts";
 import { LOCK_NAME } from "../../src/dcp/directory-lock.ts";
 import { readEntryData } from "../../src/dcp/entry-reader.ts";
 import { JOURNAL_NAME } from "../../src/dcp/journal.ts";
@@ -248,4 +253,67 @@ test("a file has its final size from the first write on", async () => {
 	await writeEntry(writer, entries, 0);
 	const { name, bytes } = files[0] ?? { name: "", bytes: 0 };
 	expect((await stat(join(directory, name))).size).toBe(bytes);
+});
+
+describe("two writers of one directory, as two threads have", () => {
+	/** Writes the entries with these indices through a writer of its own, flushing after each. */
+	async function writeThese(owner: CheckpointDirectory, own: readonly number[]): Promise<void> {
+		await using writer = createEntryWriter({
+			directory,
+			entries,
+			files,
+			isFinished: (entry) => owner.resumed.has(entry),
+			record: (finished) => owner.record(finished),
+		});
+		for (const entry of own) {
+			if (writer.isFinished(entry)) continue;
+			await writeEntry(writer, entries, entry, 1000);
+			await writer.flush();
+		}
+	}
+	const options = { planId: "plan", entries, files, overwrite: false };
+	const [even, odd] = [0, 1].map((rest) =>
+		[...entries.keys()].filter((entry) => entry % 2 === rest),
+	) as [number[], number[]];
+
+	test("fill the same files at the same time", async () => {
+		await using owner = await openCheckpointDirectory({ directory, ...options });
+		await Promise.all([writeThese(owner, even), writeThese(owner, odd)]);
+		await owner.commit(index);
+		expect((await readCheckpoint(directory)).problems).toEqual([]);
+		for (const entry of entries) {
+			const { data } = await readEntryData(directory, entry, { verify: true });
+			expect(new Uint8Array(data)).toEqual(dataOf(entry));
+		}
+	});
+
+	test("take over what one of them left, and leave it as it is", async () => {
+		{
+			await using owner = await openCheckpointDirectory({ directory, ...options });
+			await writeThese(owner, even);
+			await expect(owner.commit(index)).rejects.toThrow("entries finished");
+		}
+		await using owner = await openCheckpointDirectory({ directory, ...options });
+		expect(owner.resumed).toEqual(new Set(even));
+		await Promise.all([writeThese(owner, even.slice(0, 1)), writeThese(owner, odd)]);
+		await owner.commit(index);
+		for (const entry of entries) {
+			const { data } = await readEntryData(directory, entry, { verify: true });
+			expect(new Uint8Array(data)).toEqual(dataOf(entry));
+		}
+	});
+
+	test("a file that disappeared meanwhile is no part of a checkpoint", async () => {
+		await using owner = await openCheckpointDirectory({ directory, ...options });
+		await Promise.all([writeThese(owner, even), writeThese(owner, odd)]);
+		const { name } = at(files, 0);
+		await rm(join(directory, name));
+		await expect(owner.commit(index)).rejects.toMatchObject({ code: "OUTPUT_WRITE" });
+		await writeFile(join(directory, name), "short");
+		await expect(owner.commit(index)).rejects.toMatchObject({
+			code: "OUTPUT_WRITE",
+			message: expect.stringContaining("has 5 bytes instead of") as string,
+		});
+		expect(await readdir(directory)).not.toContain(".metadata");
+	});
 });

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { CheckpointIndex } from "../../src/core/checkpoint.ts";
 import { type Dtype, DTYPES } from "../../src/core/dtype.ts";
 import { numel, type Shape } from "../../src/core/shape.ts";
-import { openCheckpointWriter } from "../../src/dcp/checkpoint-writer.ts";
+import { openCheckpointWriter } from "../support/checkpoint-writer.ts";
 import { locateEntryData } from "../../src/dcp/entry-reader.ts";
 import { encodeMetadata } from "../../src/dcp/metadata-writer.ts";
 import { encodePrefix, encodeSuffix, torchSaveFormat } from "../../src/dcp/torch-save.ts";

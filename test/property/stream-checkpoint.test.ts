@@ -7,7 +7,7 @@ import { isHfStreamDcpError } from "../../src/core/errors.ts";
 import { concat, type Expr, fill, reshape, slice, sourcesOf } from "../../src/core/expr.ts";
 import type { Box } from "../../src/core/box.ts";
 import { readCheckpoint } from "../../src/dcp/checkpoint-reader.ts";
-import { openCheckpointWriter } from "../../src/dcp/checkpoint-writer.ts";
+import { openCheckpointWriter } from "../support/checkpoint-writer.ts";
 import { readEntryData } from "../../src/dcp/entry-reader.ts";
 import { torchSaveFormat } from "../../src/dcp/torch-save.ts";
 import { checkpointIndexOf } from "../../src/plan/checkpoint-index.ts";

@@ -1,9 +1,8 @@
 import { crc32 } from "node:zlib";
 import type { CheckpointIndex } from "../../src/core/checkpoint.ts";
 import { type Dtype, itemBytes } from "../../src/core/dtype.ts";
-import type { Entry } from "../../src/core/ports.ts";
+import type { Entry, EntrySink } from "../../src/core/ports.ts";
 import { numel, type Shape } from "../../src/core/shape.ts";
-import type { CheckpointWriter } from "../../src/dcp/checkpoint-writer.ts";
 import type { PlannedFile } from "../../src/dcp/data-files.ts";
 import { torchSaveFormat } from "../../src/dcp/torch-save.ts";
 
@@ -59,7 +58,7 @@ export function dataOf(entry: Entry): Uint8Array {
 
 /** Writes entry number `index` in pieces of at most `pieceBytes`. */
 export async function writeEntry(
-	writer: CheckpointWriter,
+	writer: Pick<EntrySink, "write" | "finish">,
 	entries: readonly Entry[],
 	index: number,
 	pieceBytes: number = Number.MAX_SAFE_INTEGER,

@@ -1,10 +1,16 @@
 // Writes a checkpoint with the built program, one entry after the other, and says so: the parent kills it in between.
 import { readFileSync } from "node:fs";
 import { crc32 } from "node:zlib";
-import { openCheckpointWriter } from "../../dist/src/dcp/checkpoint-writer.js";
+import { openCheckpointDirectory } from "../../dist/src/dcp/checkpoint-directory.js";
+import { createEntryWriter } from "../../dist/src/dcp/entry-writer.js";
 
 const { options, data, flushEvery } = JSON.parse(readFileSync(process.argv[2], "utf8"));
-const writer = await openCheckpointWriter(options);
+const directory = await openCheckpointDirectory(options);
+const writer = createEntryWriter({
+	...options,
+	isFinished: (index) => directory.resumed.has(index),
+	record: (finished) => directory.record(finished),
+});
 for (const [index, base64] of data.entries()) {
 	const bytes = Buffer.from(base64, "base64");
 	await writer.write(index, 0, bytes.subarray(0, bytes.length >> 1));
