@@ -28,6 +28,11 @@ function repoFolder(cacheDir: string, repo: string): string {
 	return join(cacheDir, `models--${repo.replaceAll("/", "--")}`);
 }
 
+/** Where the files of a commit are in the cache; absolute like `cacheDir`. */
+export function snapshotDirectory(cacheDir: string, repo: string, commit: string): string {
+	return join(repoFolder(cacheDir, repo), "snapshots", commit);
+}
+
 /**
  * The commit that the cache last saw `revision` at: itself, or what `refs/<revision>` says.
  *
@@ -57,7 +62,7 @@ export async function openCacheSnapshot(
 	commit: string,
 ): Promise<CacheSnapshot | undefined> {
 	const folder = repoFolder(cacheDir, repo);
-	const directory = join(folder, "snapshots", commit);
+	const directory = snapshotDirectory(cacheDir, repo, commit);
 	const info = await stat(directory).catch(() => undefined);
 	if (info?.isDirectory() !== true) return undefined;
 	const local = await listDirectory(
