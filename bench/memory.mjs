@@ -13,7 +13,7 @@ import { writeSyntheticModel } from "./synthetic-model.mjs";
 const here = dirname(fileURLToPath(import.meta.url));
 const cli = join(here, "../dist/bin/hf-stream-dcp.js");
 const reporter = join(here, "report-peak-rss.mjs");
-const layout = ["--dp-shard", "8", "--tp", "2", "--target", "torchtitan@2026-06"];
+const layout = ["--dp-shard=8", "--tp=2", "--target=torchtitan@2026-06", "--workers=1"];
 const extra = process.argv.slice(2);
 
 /** Runs the command line to its end and returns its peak resident memory and wall time. */

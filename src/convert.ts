@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
-import { type EventListener, emitTo, type ProgressEvent } from "./core/events.ts";
-import { openCheckpointDirectory } from "./dcp/checkpoint-directory.ts";
-import { createEntryWriter } from "./dcp/entry-writer.ts";
+import { type EventListener, emitTo } from "./core/events.ts";
+import { type CheckpointDirectory, openCheckpointDirectory } from "./dcp/checkpoint-directory.ts";
 import { encodeMetadata } from "./dcp/metadata-writer.ts";
 import { torchSaveFormat } from "./dcp/torch-save.ts";
 import type { OpenedSource } from "./fetch/open-source.ts";
-import { inspectSource } from "./inspect.ts";
+import { describeSource } from "./fetch/reopen-source.ts";
+import { hubEnvironmentOf, inspectSource } from "./inspect.ts";
 import { createLayout } from "./layout/create-layout.ts";
 import { wholeQkvOf } from "./layout/fused-qkv.ts";
 import { resolveParallelism } from "./layout/parallelism.ts";
@@ -17,9 +17,18 @@ import { createPlan } from "./plan/create-plan.ts";
 import { limitsFor } from "./plan/limits.ts";
 import { identityLines } from "./plan/plan-id.ts";
 import type { Plan, PlanTotals } from "./plan/types.ts";
-import { createCpuBackend } from "./stream/cpu/backend.ts";
-import { runPlan } from "./stream/run-plan.ts";
 import { VERSION } from "./version.ts";
+import type { WorkersReason } from "./workers/choose-workers.ts";
+import { type EventCounts, countEvents } from "./workers/count-events.ts";
+import { readMachine } from "./workers/machine.ts";
+import {
+	type PlannedWorker,
+	plannedWorkers,
+	planWorkers,
+	type WorkersPlan,
+} from "./workers/plan-workers.ts";
+import { runShare, type ShareSummary } from "./workers/run-share.ts";
+import { runWorkers } from "./workers/run-workers.ts";
 
 /** What a conversion would do; nothing of the weights was fetched. Dispose of it to close its connections. */
 export interface Preparation extends AsyncDisposable {
@@ -32,6 +41,10 @@ export interface Preparation extends AsyncDisposable {
 	readonly metadataBytes: number;
 	/** Bytes of `wq`, `wk`, `wv` that a rank will read whole because its model fuses QKV: the most of any rank. */
 	readonly wholeQkvBytes: number;
+	/** What each worker would do on this machine: the whole plan when there is one. */
+	readonly workers: readonly PlannedWorker[];
+	/** Why there are as many. */
+	readonly workersReason: WorkersReason;
 	/** What the user should know of the source, one sentence each. */
 	readonly warnings: readonly string[];
 }
@@ -61,8 +74,12 @@ export interface ConvertSummary {
 	readonly wholeQkvBytes: number;
 	/** Entries that an earlier, interrupted run had finished. */
 	readonly resumedEntries: number;
-	/** Most staging memory that was in use at once. */
+	/** Most staging memory that was in use at once, added up over the workers. */
 	readonly peakStagingBytes: number;
+	/** What each worker did. */
+	readonly workers: readonly ShareSummary[];
+	/** Why there were as many. */
+	readonly workersReason: WorkersReason;
 	readonly warnings: readonly string[];
 }
 
@@ -98,12 +115,15 @@ async function openAndPlan(
  */
 export async function prepareConversion(options: ConversionOptions): Promise<Preparation> {
 	const { opened, plan, wholeQkvBytes } = await openAndPlan(options, emitTo(options.onEvent));
+	const workers = planWorkers(plan, demandOf(options, opened));
 	return {
 		plan,
 		sourceKind: opened.kind,
 		headerBytes: opened.headerBytes,
 		metadataBytes: encodeMetadata(checkpointIndexOf(plan)).length,
 		wholeQkvBytes,
+		workers: plannedWorkers(workers),
+		workersReason: workers.reason,
 		warnings: opened.warnings,
 		[Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
 	};
@@ -116,60 +136,102 @@ export async function prepareConversion(options: ConversionOptions): Promise<Pre
  */
 export async function convert(options: ConvertOptions): Promise<ConvertSummary> {
 	const started = performance.now();
-	let retries = 0;
-	const forward = emitTo(options.onEvent);
-	const onEvent = (event: ProgressEvent): void => {
-		if (event.kind === "retry") retries++;
-		forward(event);
-	};
+	const counts = countEvents(emitTo(options.onEvent));
+	const { onEvent } = counts;
 	const prepared = await openAndPlan(options, onEvent);
 	const { plan, wholeQkvBytes } = prepared;
 	await using opened = prepared.opened;
-	const { fetchBytes, writeBytes } = plan.totals;
-	onEvent({ kind: "planned", fetchBytes, writeBytes, entries: plan.totals.entries });
+	const { fetchBytes, writeBytes, entries } = plan.totals;
+	onEvent({ kind: "planned", fetchBytes, writeBytes, entries });
 	const directory = resolve(options.out);
-	const { entries, files } = plan;
 	await using owner = await openCheckpointDirectory({
 		directory,
 		planId: planIdOf(plan),
-		entries,
-		files,
+		entries: plan.entries,
+		files: plan.files,
 		overwrite: options.overwrite,
 		tool: VERSION,
 		onEvent,
 	});
-	await using sink = createEntryWriter({
-		directory,
-		entries,
-		files,
-		isFinished: (entry) => owner.resumed.has(entry),
-		record: (finished) => owner.record(finished),
-	});
-	await using backend = createCpuBackend();
+	const isFinished = (entry: number): boolean => owner.resumed.has(entry);
+	const workers = planWorkers(plan, demandOf(options, opened), isFinished);
 	onEvent({ kind: "phase", phase: "stream" });
-	const { signal } = options;
-	const streamed = await runPlan({ plan, source: opened.bytes, backend, sink, signal, onEvent });
+	const streamed = await stream(options, { opened, owner, directory, workers, counts });
 	onEvent({ kind: "phase", phase: "commit" });
-	const index = checkpointIndexOf(plan);
-	const { metadataBytes } = await owner.commit(index);
+	const { metadataBytes } = await owner.commit(checkpointIndexOf(plan));
+	const sum = (count: (worker: ShareSummary) => number): number =>
+		streamed.reduce((total, worker) => total + count(worker), 0);
 	return {
 		directory,
 		plan,
 		totals: plan.totals,
 		sourceKind: opened.kind,
-		backend: backend.name,
+		backend: streamed[0]?.backend ?? "",
 		seconds: (performance.now() - started) / 1000,
-		fetchedBytes: streamed.fetchedBytes,
-		requests: streamed.requests,
-		retries,
+		fetchedBytes: sum(({ fetchedBytes }) => fetchedBytes),
+		requests: sum(({ requests }) => requests),
+		retries: counts.retries,
 		headerBytes: opened.headerBytes,
-		writtenBytes: streamed.writtenBytes,
+		writtenBytes: sum(({ writtenBytes }) => writtenBytes),
 		metadataBytes,
 		wholeQkvBytes,
 		resumedEntries: owner.resumed.size,
-		peakStagingBytes: streamed.peakStagingBytes,
+		peakStagingBytes: sum(({ peakStagingBytes }) => peakStagingBytes),
+		workers: streamed,
+		workersReason: workers.reason,
 		warnings: opened.warnings,
 	};
+}
+
+/** What the number of workers depends on. */
+function demandOf(
+	{ workers, connections }: ConversionOptions,
+	{ kind }: OpenedSource,
+): Parameters<typeof planWorkers>[1] {
+	return { workers, connections, isRemote: kind === "hub", machine: readMachine() };
+}
+
+/** What the workers work with. */
+interface StreamInputs {
+	readonly opened: OpenedSource;
+	readonly owner: CheckpointDirectory;
+	readonly directory: string;
+	readonly workers: WorkersPlan;
+	readonly counts: EventCounts;
+}
+
+/** Runs the shares: a single one in this thread, several in threads of their own. */
+async function stream(
+	{ environment, signal }: ConversionOptions,
+	{ opened, owner, directory, workers, counts }: StreamInputs,
+): Promise<readonly ShareSummary[]> {
+	const { shares, connections } = workers;
+	const { onEvent, receivedBytes } = counts;
+	const [only] = shares;
+	if (only !== undefined && shares.length === 1) {
+		const before = counts.retries;
+		const summary = await runShare({
+			plan: only.plan,
+			source: opened.bytes,
+			directory,
+			isFinished: (entry) => owner.resumed.has(entry),
+			record: (finished) => owner.record(finished),
+			signal,
+			onEvent,
+		});
+		return [{ ...summary, retries: counts.retries - before }];
+	}
+	return runWorkers({
+		shares,
+		owner,
+		directory,
+		source: describeSource(opened),
+		environment: hubEnvironmentOf(environment),
+		connections,
+		receivedBytes,
+		signal,
+		onEvent,
+	});
 }
 
 /** 64 hex digits that change whenever the plan would write other bytes or put them elsewhere. */

@@ -39,4 +39,7 @@ export type { Expr } from "./core/expr.ts";
 export { DTYPES } from "./core/dtype.ts";
 export { type ErrorCode, EXIT_CODES, HfStreamDcpError, isHfStreamDcpError } from "./core/errors.ts";
 export type { EventListener, ProgressEvent } from "./core/events.ts";
+export type { WorkersOption, WorkersReason } from "./workers/choose-workers.ts";
+export type { PlannedWorker } from "./workers/plan-workers.ts";
+export type { ShareSummary } from "./workers/run-share.ts";
 export { VERSION } from "./version.ts";

@@ -1,8 +1,18 @@
-import { readEnvironment } from "./fetch/environment.ts";
+import { type HubEnvironment, readEnvironment } from "./fetch/environment.ts";
 import { type OpenedSource, openSource } from "./fetch/open-source.ts";
 import { readCheckpoint, type ReadCheckpoint } from "./dcp/checkpoint-reader.ts";
 import { VERSION } from "./version.ts";
-import { DEFAULT_CONNECTIONS, type ConversionOptions } from "./options.ts";
+import { DEFAULT_CONNECTIONS, type ConversionOptions, type Environment } from "./options.ts";
+
+/**
+ * What the environment variables say to this program.
+ *
+ * @param environment - @default process.env
+ * @throws {HfStreamDcpError} `OPTIONS_INVALID` when one cannot be used.
+ */
+export function hubEnvironmentOf(environment: Environment | undefined): HubEnvironment {
+	return readEnvironment(environment ?? process.env, `hf-stream-dcp/${VERSION}`);
+}
 
 /**
  * Reads the `.metadata` of any DCP directory, ours or torch's. No pickle is executed.
@@ -27,7 +37,7 @@ export function inspectSource(
 	return openSource({
 		repo: options.repo,
 		revision: options.revision,
-		environment: readEnvironment(options.environment ?? process.env, `hf-stream-dcp/${VERSION}`),
+		environment: hubEnvironmentOf(options.environment),
 		connections: options.connections ?? DEFAULT_CONNECTIONS,
 		signal: options.signal,
 		onEvent: options.onEvent,

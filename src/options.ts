@@ -3,6 +3,7 @@ import { HfStreamDcpError } from "./core/errors.ts";
 import type { EventListener } from "./core/events.ts";
 import type { ParallelismInput } from "./layout/parallelism.ts";
 import type { TargetDtype } from "./plan/create-plan.ts";
+import type { WorkersOption } from "./workers/choose-workers.ts";
 
 /** Environment variables, as in `process.env`. */
 export type Environment = { readonly [name: string]: string | undefined };
@@ -23,8 +24,13 @@ export interface ConversionOptions {
 	readonly parallelism: ParallelismInput;
 	/** Budget of one worker beyond what Node itself takes; five eighths of it, and all but 96 MiB of a large one, are staging, ranges in flight and write buffers. Bytes. @default 268435456 (256 MiB) */
 	readonly memoryBytes: number;
-	/** Most connections to one origin; how many are opened follows from what they bring. @default 16 */
+	/** Most connections to one origin, of all workers together, each of which may have one; how many are opened follows from what they bring. @default 16 */
 	readonly connections: number;
+	/**
+	 * Threads that fetch and write side by side, each with `memoryBytes` of its own. `auto`: as many as the cores, the memory and the
+	 * size of the model make sensible, at most 16. @default "auto"
+	 */
+	readonly workers: WorkersOption;
 	/** Where tokens, proxies, the cache and the endpoint are looked up. @default process.env */
 	readonly environment?: Environment | undefined;
 	/** Stops the work; the call then rejects with `signal.reason`. */
@@ -52,6 +58,9 @@ export const DEFAULT_CONNECTIONS = 16;
 
 /** Most connections that are accepted; beyond it the sockets cost more than they bring. */
 const MAX_CONNECTIONS = 256;
+
+/** Most workers that are accepted: no machine has more cores. */
+const MAX_WORKERS = 1024;
 
 const SIZE_UNITS: { readonly [unit: string]: number } = {
 	"": 1,
@@ -162,6 +171,13 @@ const memorySchema: Field<number> = v.pipe(
 	v.pipe(v.number(MEMORY_MESSAGE), v.safeInteger(MEMORY_MESSAGE), v.minValue(1, MEMORY_MESSAGE)),
 );
 
+const WORKERS_MESSAGE = `a whole number from 1 to ${MAX_WORKERS}, or auto`;
+
+const workers: Field<WorkersOption> = v.union(
+	[v.literal("auto"), wholeNumber((value) => value >= 1 && value <= MAX_WORKERS, WORKERS_MESSAGE)],
+	`expected ${WORKERS_MESSAGE}`,
+);
+
 const DTYPE_CHOICES = ["keep", "bfloat16", "float16", "float32"] as const;
 
 const conversionEntries = {
@@ -182,6 +198,7 @@ const conversionEntries = {
 		),
 		DEFAULT_CONNECTIONS,
 	),
+	workers: v.optional(workers, "auto"),
 	environment: v.optional(
 		v.custom<Environment>(
 			(value) => typeof value === "object" && value !== null,

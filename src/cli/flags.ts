@@ -144,7 +144,11 @@ export function addConversionFlags(command: Command): Command {
 			"--memory <size>",
 			"memory of a worker beyond Node's own, e.g. 256MiB, 2GB (default: 256MiB)",
 		)
-		.option("--connections <n>", "most connections to one origin (default: 16)");
+		.option(
+			"--connections <n>",
+			"most connections to one origin, of all workers together (default: 16)",
+		)
+		.option("--workers <n>", "threads that fetch and write, or auto (default: auto)");
 	for (const flag of LAYOUT_FLAGS) command.addOption(shortOption(flag));
 	for (const flag of LAYOUT_FLAGS) {
 		const option = longOption(flag);
@@ -205,6 +209,7 @@ export function readConversionFlags(
 		dtype: values["dtype"],
 		memoryBytes: values["memory"],
 		connections: values["connections"],
+		workers: values["workers"],
 		parallelism: readLayoutFlags(values),
 	};
 }

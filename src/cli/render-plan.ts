@@ -1,5 +1,6 @@
 import type { Plan, Preparation, SourceNote } from "../index.ts";
 import { formatBytes, formatCount, formatMemory, formatTable, plural } from "./format.ts";
+import { workerRows } from "./render-workers.ts";
 
 /** The first of a list of names, and whether there are more. */
 function firstOf(names: readonly string[]): string {
@@ -62,9 +63,14 @@ export function describeSource(source: Plan["source"]): string {
 	return source.commit === "local" ? source.repo : `${source.repo} @ ${source.commit.slice(0, 12)}`;
 }
 
+/** Most memory that all workers take together. */
+function memoryOf({ workers }: Preparation): number {
+	return workers.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+}
+
 /** The plan as a table for people; no line break at the end. */
 export function renderPlan(preparation: Preparation): string {
-	const { plan } = preparation;
+	const { plan, workers } = preparation;
 	const { totals, source } = plan;
 	const { min, max } = totals.rankBytes;
 	const rows = [
@@ -84,13 +90,14 @@ export function renderPlan(preparation: Preparation): string {
 		["per rank", min === max ? formatBytes(max) : `${formatBytes(min)} to ${formatBytes(max)}`],
 		[
 			"memory",
-			`${formatMemory(totals.memoryBytes)} for staging and buffers at most, of a budget of ${formatMemory(plan.limits.budgetBytes)}`,
+			`${formatMemory(memoryOf(preparation))} for staging and buffers at most, of a budget of ${formatMemory(plan.limits.budgetBytes)}${workers.length > 1 ? " for each worker" : ""}`,
 		],
 		...memoryCostRows(totals),
 		[
 			"tiles",
 			`${formatCount(plan.tiles.length)}, the largest ${formatMemory(totals.largestTileBytes)}`,
 		],
+		...workerRows(preparation),
 		...qkvRows(plan, preparation.wholeQkvBytes),
 		...nameRows(plan),
 	];
@@ -104,15 +111,8 @@ export function renderPlan(preparation: Preparation): string {
  * @yields Text to be written one after the other.
  */
 export function* planJson(preparation: Preparation): Generator<string> {
-	const { plan, sourceKind, headerBytes, metadataBytes, wholeQkvBytes, warnings } = preparation;
-	const record: { readonly [key: string]: unknown } = {
-		...plan,
-		sourceKind,
-		headerBytes,
-		metadataBytes,
-		wholeQkvBytes,
-		warnings,
-	};
+	const { plan, ...rest } = preparation;
+	const record: { readonly [key: string]: unknown } = { ...plan, ...rest };
 	let separator = "{\n";
 	for (const [key, value] of Object.entries(record)) {
 		if (value === undefined) continue;

@@ -3,6 +3,7 @@ import type { ConvertOptions, ConvertSummary } from "../index.ts";
 import { formatBytes, formatDuration, formatTable, plural } from "./format.ts";
 import { describeLoading } from "./load-command.ts";
 import { describeSource, nameRows, qkvRows } from "./render-plan.ts";
+import { describeWorkers } from "./render-workers.ts";
 
 /** What a conversion did and how its result is loaded; no line break at the end. */
 export function renderSummary(summary: ConvertSummary, options: ConvertOptions): string {
@@ -32,6 +33,7 @@ export function renderSummary(summary: ConvertSummary, options: ConvertOptions):
 		]);
 	}
 	if (summary.retries > 0) rows.push(["retries", String(summary.retries)]);
+	rows.push(["workers", describeWorkers(summary.workers.length, summary.workersReason)]);
 	rows.push(["reshard", summary.backend]);
 	const loading = describeLoading({
 		directory,

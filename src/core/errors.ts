@@ -24,9 +24,10 @@ export type ErrorCode =
 	| "OUTPUT_EXISTS"
 	| "OUTPUT_WRITE"
 	| "PLAN_CHANGED"
-	| "CHECKPOINT_CORRUPT";
+	| "CHECKPOINT_CORRUPT"
+	| "WORKER_FAILED";
 
-/** What the shell sees: 2 usage, 3 source or network, 4 plan, 5 output, 6 verification. */
+/** What the shell sees: 1 a bug or a crash of this program, 2 usage, 3 source or network, 4 plan, 5 output, 6 verification. */
 export const EXIT_CODES: { readonly [C in ErrorCode]: number } = {
 	OPTIONS_INVALID: 2,
 	HUB_UNAUTHORIZED: 3,
@@ -53,6 +54,7 @@ export const EXIT_CODES: { readonly [C in ErrorCode]: number } = {
 	OUTPUT_WRITE: 5,
 	PLAN_CHANGED: 5,
 	CHECKPOINT_CORRUPT: 6,
+	WORKER_FAILED: 1,
 };
 
 /** Facts of a failure, for programs: URLs, ranges, names, counts. */

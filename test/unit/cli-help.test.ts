@@ -34,7 +34,10 @@ test("the flags of a conversion", () => {
 		  --dtype <dtype>                                keep, bfloat16, float16 or float32 (default: keep)
 		  --memory <size>                                memory of a worker beyond Node's own, e.g. 256MiB,
 		                                                 2GB (default: 256MiB)
-		  --connections <n>                              most connections to one origin (default: 16)
+		  --connections <n>                              most connections to one origin, of all workers
+		                                                 together (default: 16)
+		  --workers <n>                                  threads that fetch and write, or auto (default:
+		                                                 auto)
 		  --log-format <format>                          of everything on stderr (choices: "text", "json",
 		                                                 default: "text")
 		  --quiet                                        no progress; warnings and errors only

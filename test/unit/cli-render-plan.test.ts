@@ -61,12 +61,16 @@ const PLAN: Plan = {
 	},
 };
 
+const WORKER: Preparation["workers"][number] = { ...PLAN.totals, connections: 8 };
+
 const PREPARATION: Preparation = {
 	plan: PLAN,
 	sourceKind: "hub",
 	headerBytes: 500,
 	metadataBytes: 1234,
 	wholeQkvBytes: 0,
+	workers: [WORKER],
+	workersReason: "bytes",
 	warnings: ["look out"],
 	[Symbol.asyncDispose]: async () => {},
 };
@@ -87,6 +91,22 @@ const SUMMARY: ConvertSummary = {
 	wholeQkvBytes: 0,
 	resumedEntries: 1,
 	peakStagingBytes: 1,
+	workers: [
+		{
+			fetchedBytes: 500_000,
+			requests: 1,
+			retries: 3,
+			writtenBytes: 500_000,
+			directBytes: 500_000,
+			copiedBytes: 0,
+			entries: 1,
+			resumedEntries: 1,
+			peakStagingBytes: 1,
+			seconds: 1,
+			backend: "cpu",
+		},
+	],
+	workersReason: "bytes",
 	warnings: [],
 };
 
@@ -110,6 +130,7 @@ test("the plan as a table", () => {
 		memory     256 MiB for staging and buffers at most, of a budget of 512 MiB
 		           it costs 1 entry more than a larger one: blocks are cut to fit into it
 		tiles      0, the largest 1 MiB
+		workers    1 (one for every 256 MiB to fetch)
 		dropped    4 tensors: vision tensors are not part of the text model (vision_model.a, …)
 		dropped    1 tensor: computed by the model (inv_freq)
 		tied       1 tensor: stored under both keys (a)
@@ -176,6 +197,7 @@ test("the summary says what was resumed and how to load the result", () => {
 		added       1 tensor that no source has (layers.0.moe.expert_bias_E)
 		resumed     1 entry was finished by an earlier run
 		retries     3
+		workers     1 (one for every 256 MiB to fetch)
 		reshard     cpu
 
 		Load it in torchtitan (2 ranks; keys of torchtitan@2026-06):

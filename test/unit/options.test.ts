@@ -49,6 +49,7 @@ describe("parseConvertOptions", () => {
 			parallelism: {},
 			memoryBytes: 256 * 1024 * 1024,
 			connections: 16,
+			workers: "auto",
 		});
 	});
 
@@ -58,12 +59,14 @@ describe("parseConvertOptions", () => {
 			out: "ckpt",
 			memoryBytes: "1GiB",
 			connections: "4",
+			workers: "3",
 			dtype: "bfloat16",
 			parallelism: { tp: "8", dpShard: "-1", worldSize: "64", firstStageLessLayers: "0" },
 		});
 		expect(options).toMatchObject({
 			memoryBytes: 1024 ** 3,
 			connections: 4,
+			workers: 3,
 			dtype: "bfloat16",
 			parallelism: { tp: 8, dpShard: -1, worldSize: 64, firstStageLessLayers: 0 },
 		});
@@ -125,6 +128,7 @@ describe("parseConvertOptions", () => {
 				dtype: "int8",
 				memoryBytes: "2G",
 				connections: 0,
+				workers: "many",
 				overwrite: "yes",
 				parallelism: { tp: 0, dpShard: 0, ep: "two", cp: 1.5, firstStageLessLayers: -1 },
 			}),
@@ -147,6 +151,10 @@ describe("parseConvertOptions", () => {
 				message: 'expected a size such as 256MiB, 2GB or a number of bytes, got "2G"',
 			},
 			{ path: "connections", message: "expected a whole number from 1 to 256, got 0" },
+			{
+				path: "workers",
+				message: 'expected a whole number from 1 to 1024, or auto, got "many"',
+			},
 			{ path: "out", message: 'expected a directory for the checkpoint, got ""' },
 			{ path: "overwrite", message: 'expected true or false, got "yes"' },
 		]);

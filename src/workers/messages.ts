@@ -1,0 +1,46 @@
+import type { ProgressEvent } from "../core/events.ts";
+import type { FinishedEntry } from "../dcp/journal.ts";
+import type { HubEnvironment } from "../fetch/environment.ts";
+import type { SourceDescription } from "../fetch/reopen-source.ts";
+import type { PlanShare } from "../plan/share.ts";
+import type { ErrorRecord } from "./error-record.ts";
+import type { ShareSummary } from "./run-share.ts";
+
+/** What a worker thread is given when it starts. Plain data, copied once. */
+export interface WorkerTask {
+	readonly share: PlanShare;
+	/** 1 for the entries of the share that an earlier run had finished. */
+	readonly finished: Uint8Array;
+	/** Of the checkpoint; it exists and the main thread owns it. */
+	readonly directory: string;
+	readonly source: SourceDescription;
+	readonly environment: HubEnvironment;
+	/** This worker's part of the connections. */
+	readonly connections: number;
+	/** This worker's part of the data files that may be open. */
+	readonly maxOpenFiles: number;
+}
+
+/** What the main thread tells a worker. */
+export type ToWorker =
+	/** Stop, and flush what is finished. */
+	| { readonly kind: "abort" }
+	/** Answers a `record`: in the journal, or why not. */
+	| { readonly kind: "recorded"; readonly error: ErrorRecord | undefined };
+
+/** What a worker tells the main thread. Indices are those of the whole plan. No bytes of tensors are ever among it. */
+export type FromWorker =
+	| {
+			readonly kind: "progress";
+			/** Totals of this worker. */
+			readonly receivedBytes: number;
+			readonly writtenBytes: number;
+			/** What else happened since the last message, in order. */
+			readonly events: readonly ProgressEvent[];
+	  }
+	/** These entries' files were synced. Answered by `recorded`; one is asked at a time. */
+	| { readonly kind: "record"; readonly finished: readonly FinishedEntry[] }
+	/** The last message: all of the share is done. */
+	| { readonly kind: "done"; readonly summary: ShareSummary }
+	/** The last message: what is finished was flushed, and nothing is open any more. */
+	| { readonly kind: "failed"; readonly error: ErrorRecord };

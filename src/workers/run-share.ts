@@ -1,0 +1,44 @@
+import type { EventListener } from "../core/events.ts";
+import type { ByteSource } from "../core/ports.ts";
+import { createEntryWriter, type EntryWriterOptions } from "../dcp/entry-writer.ts";
+import type { Plan } from "../plan/types.ts";
+import { createCpuBackend } from "../stream/cpu/backend.ts";
+import { runPlan, type RunSummary } from "../stream/run-plan.ts";
+
+/** What one worker did. */
+export interface ShareSummary extends RunSummary {
+	/** Requests that were sent again. */
+	readonly retries: number;
+	/** From the start of the stream to the end of its last flush. */
+	readonly seconds: number;
+	/** Name of the reshard back end. */
+	readonly backend: string;
+}
+
+/** What a worker works with, and where its entries go. */
+export interface ShareOptions extends Pick<
+	EntryWriterOptions,
+	"directory" | "isFinished" | "record" | "maxOpenFiles"
+> {
+	readonly plan: Plan;
+	readonly source: ByteSource;
+	readonly signal?: AbortSignal | undefined;
+	/** Hears `written` and `entry`. */
+	readonly onEvent: EventListener;
+}
+
+/**
+ * Runs a plan, or one worker's share of it, in this thread: with sockets, memory, checksums and files of its own. When it settles,
+ * everything is closed and what was finished is flushed.
+ *
+ * @throws {HfStreamDcpError} the first failure of the source or of the files. @throws `signal.reason` when aborted.
+ */
+export async function runShare(options: ShareOptions): Promise<Omit<ShareSummary, "retries">> {
+	const { plan, source, signal, onEvent } = options;
+	const started = performance.now();
+	const { entries, files } = plan;
+	await using sink = createEntryWriter({ ...options, entries, files });
+	await using backend = createCpuBackend();
+	const summary = await runPlan({ plan, source, backend, sink, signal, onEvent });
+	return { ...summary, seconds: (performance.now() - started) / 1000, backend: backend.name };
+}

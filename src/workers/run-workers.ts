@@ -1,0 +1,99 @@
+import type { EventListener } from "../core/events.ts";
+import { at } from "../core/shape.ts";
+import type { CheckpointDirectory } from "../dcp/checkpoint-directory.ts";
+import { defaultMaxOpenFiles } from "../dcp/open-file-limit.ts";
+import type { PlanShare } from "../plan/share.ts";
+import type { WorkerTask } from "./messages.ts";
+import type { ShareSummary } from "./run-share.ts";
+import { startThread, type ThreadListener } from "./thread.ts";
+
+/** What the workers of one machine share. */
+export interface WorkersOptions extends Pick<WorkerTask, "directory" | "source" | "environment"> {
+	readonly shares: readonly PlanShare[];
+	/** Whose journal takes the finished entries. */
+	readonly owner: Pick<CheckpointDirectory, "resumed" | "record">;
+	/** Connections of each worker. */
+	readonly connections: readonly number[];
+	/** Bytes received before: the counters of the events go on from there. */
+	readonly receivedBytes: number;
+	readonly signal?: AbortSignal | undefined;
+	readonly onEvent: EventListener;
+}
+
+/**
+ * Runs every share in a thread of its own. The first failure stops the others; all flush what they have finished. When it settles,
+ * every thread has ended.
+ *
+ * @returns What each did, in the order of the shares.
+ * @throws {HfStreamDcpError} the first failure. @throws `signal.reason` when aborted.
+ */
+export async function runWorkers(options: WorkersOptions): Promise<readonly ShareSummary[]> {
+	const { shares, signal } = options;
+	const listeners = listenersOf(options);
+	const threads = shares.map((_, index) =>
+		startThread(`worker ${index + 1}`, taskOf(options, index), at(listeners, index)),
+	);
+	let failure: { readonly error: unknown } | undefined;
+	const fail = (error: unknown): void => {
+		if (failure !== undefined) return;
+		failure = { error };
+		for (const thread of threads) thread.abort();
+	};
+	const onAbort = (): void => fail(signal?.reason);
+	if (signal?.aborted === true) onAbort();
+	signal?.addEventListener("abort", onAbort, { once: true });
+	const summaries: ShareSummary[] = [];
+	const watch = async (index: number): Promise<void> => {
+		try {
+			summaries[index] = await at(threads, index).ended;
+		} catch (error) {
+			fail(error);
+		}
+	};
+	await Promise.all([...threads.keys()].map(watch));
+	signal?.removeEventListener("abort", onAbort);
+	if (failure !== undefined) throw failure.error;
+	return summaries;
+}
+
+function taskOf(options: WorkersOptions, index: number): WorkerTask {
+	const { shares, owner, directory, source, environment, connections } = options;
+	const share = at(shares, index);
+	return {
+		share,
+		finished: Uint8Array.from(share.entries, (entry) => (owner.resumed.has(entry) ? 1 : 0)),
+		directory,
+		source,
+		environment,
+		connections: at(connections, index),
+		maxOpenFiles: Math.max(1, Math.floor(defaultMaxOpenFiles() / shares.length)),
+	};
+}
+
+/** One listener for each worker; what they count is added up. */
+function listenersOf(options: WorkersOptions): readonly ThreadListener[] {
+	const { shares, owner, onEvent } = options;
+	const workers = shares.map(() => ({ receivedBytes: 0, writtenBytes: 0, connections: 0 }));
+	let received = options.receivedBytes;
+	let written = 0;
+	return workers.map((worker) => ({
+		record: (finished) => owner.record(finished),
+		onProgress({ receivedBytes, writtenBytes, events }) {
+			if (receivedBytes > worker.receivedBytes) {
+				received += receivedBytes - worker.receivedBytes;
+				worker.receivedBytes = receivedBytes;
+				onEvent({ kind: "received", bytes: received });
+			}
+			if (writtenBytes > worker.writtenBytes) {
+				written += writtenBytes - worker.writtenBytes;
+				worker.writtenBytes = writtenBytes;
+				onEvent({ kind: "written", bytes: written });
+			}
+			for (const event of events) {
+				if (event.kind === "connections") worker.connections = event.connections;
+				const connections = workers.reduce((sum, one) => sum + one.connections, 0);
+				onEvent(event.kind === "connections" ? { kind: "connections", connections } : event);
+			}
+		},
+	}));
+}
