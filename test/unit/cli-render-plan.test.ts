@@ -138,6 +138,17 @@ test("the plan as a table", () => {
 	`);
 });
 
+test("what each of several workers is to do", () => {
+	const other = { ...WORKER, fetchBytes: 400_000, requests: 2, connections: 1 };
+	const text = renderPlan({ ...PREPARATION, workers: [WORKER, other], workersReason: "cores" });
+	expect(text.split("\n").filter((line) => /^workers|^memory|^ +\d:/.test(line))).toEqual([
+		"memory     512 MiB for staging and buffers at most, of a budget of 512 MiB for each worker",
+		"workers    2 (one for every core this process may use)",
+		"           1: 1.00 MB in by 1 request, 1.00 MB out, 2 entries of 2 files; 256 MiB, 8 connections",
+		"           2: 400 kB in by 2 requests, 1.00 MB out, 2 entries of 2 files; 256 MiB, 1 connection",
+	]);
+});
+
 describe("what fused QKV costs", () => {
 	test("is said in the plan and in the summary", () => {
 		const wholeQkvBytes = 1_310_000;
