@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
+import { CHECKSUMS } from "./checksum/crc32.ts";
 import { type EventListener, emitTo, type ProgressEvent } from "./core/events.ts";
+import type { WriteCounters } from "./core/ports.ts";
 import { openCheckpointWriter } from "./dcp/checkpoint-writer.ts";
 import { encodeMetadata } from "./dcp/metadata-writer.ts";
 import { torchSaveFormat } from "./dcp/torch-save.ts";
@@ -55,6 +57,12 @@ export interface ConvertSummary {
 	readonly headerBytes: number;
 	/** Bytes of tensor data written in this run. */
 	readonly writtenBytes: number;
+	/** How the data files were written, prefixes and suffixes of entries included. */
+	readonly writes: WriteCounters;
+	/** Bytes of tensor data that were gathered, converted or moved into phase before they were written. */
+	readonly copiedBytes: number;
+	/** What computed the checksums: the native package, or Node's zlib. */
+	readonly checksums: typeof CHECKSUMS;
 	readonly metadataBytes: number;
 	/** As in {@link Preparation}. */
 	readonly wholeQkvBytes: number;
@@ -156,6 +164,9 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary> 
 		retries,
 		headerBytes: opened.headerBytes,
 		writtenBytes: streamed.writtenBytes,
+		writes: { ...sink.writes },
+		copiedBytes: streamed.copiedBytes,
+		checksums: CHECKSUMS,
 		metadataBytes,
 		wholeQkvBytes,
 		resumedEntries: sink.resumedEntries,

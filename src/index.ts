@@ -34,7 +34,7 @@ export type { SourceNote } from "./core/recipe.ts";
 export type { Box } from "./core/box.ts";
 export type { Dtype } from "./core/dtype.ts";
 export type { Shape } from "./core/shape.ts";
-export type { Entry } from "./core/ports.ts";
+export type { Entry, WriteCounters } from "./core/ports.ts";
 export type { Expr } from "./core/expr.ts";
 export { DTYPES } from "./core/dtype.ts";
 export { type ErrorCode, EXIT_CODES, HfStreamDcpError, isHfStreamDcpError } from "./core/errors.ts";

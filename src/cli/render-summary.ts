@@ -4,6 +4,17 @@ import { formatBytes, formatDuration, formatTable, plural } from "./format.ts";
 import { describeLoading } from "./load-command.ts";
 import { describeSource, nameRows, qkvRows } from "./render-plan.ts";
 
+/** How the bytes reached the disk. */
+function describeWrites({ writes, copiedBytes }: ConvertSummary): string {
+	const { mode, directBytes, bufferedBytes, refusals } = writes;
+	const how =
+		mode === "direct"
+			? `O_DIRECT ${formatBytes(directBytes)}, buffered ${formatBytes(bufferedBytes)}`
+			: `buffered ${formatBytes(bufferedBytes)}`;
+	const refused = refusals > 0 ? `; O_DIRECT refused for ${plural(refusals, "file")}` : "";
+	return `${how} in ${plural(writes.calls, "call")}; ${formatBytes(copiedBytes)} copied first${refused}`;
+}
+
 /** What a conversion did and how its result is loaded; no line break at the end. */
 export function renderSummary(summary: ConvertSummary, options: ConvertOptions): string {
 	const { plan, seconds } = summary;
@@ -32,7 +43,8 @@ export function renderSummary(summary: ConvertSummary, options: ConvertOptions):
 		]);
 	}
 	if (summary.retries > 0) rows.push(["retries", String(summary.retries)]);
-	rows.push(["reshard", summary.backend]);
+	rows.push(["reshard", summary.backend], ["writes", describeWrites(summary)]);
+	rows.push(["checksums", summary.checksums]);
 	const loading = describeLoading({
 		directory,
 		target: plan.target,

@@ -1,10 +1,10 @@
 import { unlink } from "node:fs/promises";
 import { join } from "node:path";
-import { crc32 as crc32Of } from "node:zlib";
+import { crc32 as crc32Of } from "../checksum/crc32.ts";
 import type { CheckpointIndex } from "../core/checkpoint.ts";
 import { invariant } from "../core/errors.ts";
 import { type EventListener, emitTo } from "../core/events.ts";
-import type { Entry, EntrySink } from "../core/ports.ts";
+import type { Entry, EntrySink, WriteCounters } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import { DataFiles, type PlannedFile } from "./data-files.ts";
 import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
@@ -14,6 +14,7 @@ import { defaultMaxOpenFiles } from "./open-file-limit.ts";
 import { createDirectory, prepareDirectory } from "./output-directory.ts";
 import { replaceFile } from "./replace-file.ts";
 import { encodePrefix, encodeSuffix, torchSaveFormat } from "./torch-save.ts";
+import { probeWriteMode, type WriteMode } from "./write-mode.ts";
 
 /** Entries up to this many data bytes are checksummed here, so that all of the entry goes out in one system call. */
 const SMALL_ENTRY_BYTES = 16 * 1024;
@@ -32,8 +33,10 @@ export interface CheckpointWriterOptions {
 	readonly overwrite: boolean;
 	/** Receives warnings. Progress is announced by whoever calls the sink. */
 	readonly onEvent?: EventListener | undefined;
-	/** Data files that are open at once. @default half of what the process may open, at most 4096 */
+	/** Descriptors of data files that are open at once. @default half of what the process may open, at most 4096 */
 	readonly maxOpenFiles?: number | undefined;
+	/** How data files are written. @default direct where a probe of the directory shows that it works, buffered otherwise */
+	readonly writeMode?: WriteMode | undefined;
 	/** Version of this program, for the journal. @default "unknown" */
 	readonly tool?: string | undefined;
 }
@@ -83,11 +86,20 @@ export async function openCheckpointWriter(
 		const header = { planId, entries: entries.length, tool: options.tool ?? "unknown" };
 		const finished = earlier?.finished ?? new Map<number, number>();
 		const journal = await Journal.create(join(directory, JOURNAL_NAME), { header, finished });
-		return new DirectoryCheckpointWriter(options, lock, journal, [...finished.keys()]);
+		const mode = options.writeMode ?? (await probeWriteMode(directory));
+		return new DirectoryCheckpointWriter({ ...options, mode, lock, journal, finished });
 	} catch (error) {
 		await lock[Symbol.asyncDispose]();
 		throw error;
 	}
+}
+
+/** A directory that is ready: locked, with a journal. */
+interface OpenedDirectory extends CheckpointWriterOptions {
+	readonly mode: WriteMode;
+	readonly lock: DirectoryLock;
+	readonly journal: Journal;
+	readonly finished: ReadonlyMap<number, number>;
 }
 
 class DirectoryCheckpointWriter implements CheckpointWriter {
@@ -113,25 +125,25 @@ class DirectoryCheckpointWriter implements CheckpointWriter {
 	#writtenBytes = 0;
 	#disposed = false;
 
-	constructor(
-		options: CheckpointWriterOptions,
-		lock: DirectoryLock,
-		journal: Journal,
-		resumed: readonly number[],
-	) {
-		const { directory, entries, files } = options;
+	constructor(options: OpenedDirectory) {
+		const { directory, entries, files, mode, lock, journal, finished } = options;
 		this.#directory = directory;
 		this.#entries = entries;
 		this.#planned = files;
 		this.#fileIndex = new Map(files.map(({ name }, index) => [name, index]));
 		this.#lock = lock;
 		this.#journal = journal;
-		this.#files = new DataFiles(directory, files, options.maxOpenFiles ?? defaultMaxOpenFiles());
+		const maxOpen = options.maxOpenFiles ?? defaultMaxOpenFiles();
+		this.#files = new DataFiles({ directory, files, maxOpen, mode });
 		this.#finished = new Uint8Array(entries.length);
-		for (const index of resumed) this.#finished[index] = 1;
-		this.#finishedCount = resumed.length;
-		this.resumedEntries = resumed.length;
+		for (const index of finished.keys()) this.#finished[index] = 1;
+		this.#finishedCount = finished.size;
+		this.resumedEntries = finished.size;
 		this.#received = new Float64Array(entries.length);
+	}
+
+	get writes(): WriteCounters {
+		return this.#files.writes;
 	}
 
 	get writtenBytes(): number {

@@ -1,3 +1,4 @@
+import { rangeBytes } from "./footprint.ts";
 import type { RankLoads } from "./place.ts";
 import type { Plan, PlanLimits, PlanRange, PlanTotals } from "./types.ts";
 
@@ -17,10 +18,12 @@ export function totalsOf(plan: {
 	readonly shards: number;
 }): PlanTotals {
 	let fetchBytes = 0;
+	let stagingBytes = 0;
 	let requests = 0;
 	let largestTileBytes = 0;
 	for (const tile of plan.tiles) {
-		fetchBytes += tile.stagingBytes;
+		fetchBytes += rangeBytes(tile.ranges);
+		stagingBytes += tile.stagingBytes;
 		largestTileBytes = Math.max(largestTileBytes, tile.stagingBytes);
 		for (const range of tile.ranges) requests += requestsOf(range, plan.limits.requestBytes);
 	}
@@ -33,7 +36,7 @@ export function totalsOf(plan: {
 		entries: plan.entries.length,
 		entriesCut: plan.entries.length - plan.shards,
 		files: plan.files.length,
-		memoryBytes: Math.min(memoryBytes, fetchBytes + writeBufferBytes),
+		memoryBytes: Math.min(memoryBytes, stagingBytes + writeBufferBytes),
 		largestTileBytes,
 		rankBytes: {
 			min: owned.reduce((min, bytes) => Math.min(min, bytes), Number.POSITIVE_INFINITY),
