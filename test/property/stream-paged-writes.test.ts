@@ -3,7 +3,13 @@ import { describe, expect, test } from "vitest";
 import { boxNumel } from "../../src/core/box.ts";
 import { itemBytes } from "../../src/core/dtype.ts";
 import { source } from "../../src/core/expr.ts";
-import { PAGE_BYTES, PAGED_FROM_BYTES, pageAfter, pageBefore, pageOffset } from "../../src/core/pages.ts";
+import {
+	PAGE_BYTES,
+	PAGED_FROM_BYTES,
+	pageAfter,
+	pageBefore,
+	pageOffset,
+} from "../../src/core/pages.ts";
 import type { EntrySink } from "../../src/core/ports.ts";
 import { createPlan } from "../../src/plan/create-plan.ts";
 import { limitsFor } from "../../src/plan/limits.ts";
