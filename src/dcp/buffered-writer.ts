@@ -15,8 +15,8 @@ const PATIENCE_MS = 1_000;
 export type OnCall = (bytes: number) => void;
 
 /**
- * Writes through the page cache. On the calling thread this is a copy in memory, and takes about half the processor time that it takes
- * on Node's threads. When a write has to wait for the disk, they take over for a while, so that receiving goes on.
+ * Writes through the page cache. On the calling thread this is a copy in memory, and cheaper than on Node's threads, the smaller the
+ * write the more. When a write has to wait for the disk, they take over for a while, so that receiving goes on.
  */
 export class BufferedWriter {
 	readonly #onCall: OnCall;
