@@ -76,7 +76,7 @@ describe("a sink that writes past the page cache", () => {
 			layout: gridLayout([2]),
 			format: plainFormat,
 			dtype: "keep",
-			limits: limitsFor(64 * MiB),
+			limits: limitsFor(256 * MiB),
 		});
 		expect(plan.totals.requests).toBe(1);
 		const { run } = await runPaged(plan);
