@@ -47,6 +47,9 @@ export interface RunSummary {
 	readonly peakStagingBytes: number;
 }
 
+/** Buffers of this size hold whole pages, and a page less of them is still worth a write past the page cache. */
+const MIN_PAGED_BUFFER_BYTES = 16 * PAGE_BYTES;
+
 /** Tiles that are open at once; the memory is the real bound, this keeps a plan of tiny tiles from opening all of them. */
 const MAX_OPEN_TILES = 256;
 
@@ -116,7 +119,7 @@ function createRunState(options: RunPlanOptions, buffers: readonly Uint8Array[])
 		}),
 		buffers: createPool(buffers),
 		bufferBytes,
-		isPaged: sink.writes.mode === "direct" && bufferBytes >= 16 * PAGE_BYTES,
+		isPaged: sink.writes.mode === "direct" && bufferBytes >= MIN_PAGED_BUFFER_BYTES,
 		breathe: createBreather(),
 		processor: createPool([true]),
 		begun: new Map(),
