@@ -1,8 +1,8 @@
 import { HfStreamDcpError } from "../core/errors.ts";
 import { PAGE_BYTES } from "../core/pages.ts";
 
-/** One is filled while each of the four threads that Node writes files with has one. */
-const MAX_BUFFERS = 5;
+/** As many as Node has threads to write files with: fewer and larger writes cost less than more of them save. */
+const MAX_BUFFERS = 4;
 
 /** Smaller windows would make more calls than the overlap is worth. */
 const MIN_USEFUL_BYTES = 2 * 2 ** 20;
