@@ -1,7 +1,10 @@
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
+import { CHECKSUMS } from "./checksum/crc32.ts";
 import { type EventListener, emitTo } from "./core/events.ts";
+import type { WriteCounters } from "./core/ports.ts";
 import { type CheckpointDirectory, openCheckpointDirectory } from "./dcp/checkpoint-directory.ts";
+import { addWrites } from "./dcp/data-files.ts";
 import { encodeMetadata } from "./dcp/metadata-writer.ts";
 import { torchSaveFormat } from "./dcp/torch-save.ts";
 import type { OpenedSource } from "./fetch/open-source.ts";
@@ -19,7 +22,7 @@ import { identityLines } from "./plan/plan-id.ts";
 import type { Plan, PlanTotals } from "./plan/types.ts";
 import { VERSION } from "./version.ts";
 import type { WorkersReason } from "./workers/choose-workers.ts";
-import { type EventCounts, countEvents } from "./workers/count-events.ts";
+import { type EventCounts, countEvents, type Transport } from "./workers/count-events.ts";
 import { readMachine } from "./workers/machine.ts";
 import {
 	type PlannedWorker,
@@ -66,9 +69,17 @@ export interface ConvertSummary {
 	/** Requests for weight bytes in this run, without retries. */
 	readonly requests: number;
 	readonly retries: number;
+	/** How the weight bytes came over the network. */
+	readonly transport: Transport;
 	readonly headerBytes: number;
 	/** Bytes of tensor data written in this run. */
 	readonly writtenBytes: number;
+	/** How the data files were written, prefixes and suffixes of entries included. */
+	readonly writes: WriteCounters;
+	/** Bytes of tensor data that were gathered, converted or moved into phase before they were written. */
+	readonly copiedBytes: number;
+	/** What computed the checksums: the native package, or Node's zlib. */
+	readonly checksums: typeof CHECKSUMS;
 	readonly metadataBytes: number;
 	/** As in {@link Preparation}. */
 	readonly wholeQkvBytes: number;
@@ -172,7 +183,14 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary> 
 		requests: sum(({ requests }) => requests),
 		retries: counts.retries,
 		headerBytes: opened.headerBytes,
+		transport: counts.transport,
 		writtenBytes: sum(({ writtenBytes }) => writtenBytes),
+		writes: addWrites(
+			owner.writeMode,
+			streamed.map(({ writes }) => writes),
+		),
+		copiedBytes: sum(({ copiedBytes }) => copiedBytes),
+		checksums: CHECKSUMS,
 		metadataBytes,
 		wholeQkvBytes,
 		resumedEntries: owner.resumed.size,
@@ -216,6 +234,7 @@ async function stream(
 			directory,
 			isFinished: (entry) => owner.resumed.has(entry),
 			record: (finished) => owner.record(finished),
+			writeMode: owner.writeMode,
 			signal,
 			onEvent,
 		});

@@ -5,6 +5,29 @@ import { describeLoading } from "./load-command.ts";
 import { describeSource, nameRows, qkvRows } from "./render-plan.ts";
 import { describeWorkers } from "./render-workers.ts";
 
+/** How the bytes came; sources on a disk have no connections. */
+function describeTransport({ transport, retries, sourceKind }: ConvertSummary): string {
+	const { connections, hedges, fallbacks } = transport;
+	if (sourceKind !== "hub") return "none: the source is on this machine";
+	const parts = [plural(connections, "connection"), plural(retries, "retry", "retries")];
+	if (hedges > 0) parts.push(`${plural(hedges, "lagging answer")} continued elsewhere`);
+	for (const [why, count] of Object.entries(fallbacks)) {
+		parts.push(`${plural(count, "request")} not direct: ${why}`);
+	}
+	return parts.join(", ");
+}
+
+/** How the bytes reached the disk. */
+function describeWrites({ writes, copiedBytes }: ConvertSummary): string {
+	const { mode, directBytes, bufferedBytes, refusals } = writes;
+	const how =
+		mode === "direct"
+			? `O_DIRECT ${formatBytes(directBytes)}, buffered ${formatBytes(bufferedBytes)}`
+			: `buffered ${formatBytes(bufferedBytes)}`;
+	const refused = refusals > 0 ? `; O_DIRECT refused for ${plural(refusals, "file")}` : "";
+	return `${how} in ${plural(writes.calls, "call")}; ${formatBytes(copiedBytes)} copied first${refused}`;
+}
+
 /** What a conversion did and how its result is loaded; no line break at the end. */
 export function renderSummary(summary: ConvertSummary, options: ConvertOptions): string {
 	const { plan, seconds } = summary;
@@ -32,9 +55,10 @@ export function renderSummary(summary: ConvertSummary, options: ConvertOptions):
 			`${plural(summary.resumedEntries, "entry was", "entries were")} finished by an earlier run`,
 		]);
 	}
-	if (summary.retries > 0) rows.push(["retries", String(summary.retries)]);
 	rows.push(["workers", describeWorkers(summary.workers.length, summary.workersReason)]);
-	rows.push(["reshard", summary.backend]);
+	rows.push(["network", describeTransport(summary)]);
+	rows.push(["reshard", summary.backend], ["writes", describeWrites(summary)]);
+	rows.push(["checksums", summary.checksums]);
 	const loading = describeLoading({
 		directory,
 		target: plan.target,

@@ -119,8 +119,28 @@ export interface EntryFormat {
 	geometry(dtype: Dtype, shape: Shape): EntryGeometry;
 }
 
+/** What a sink did with the bytes it was given. */
+export interface WriteCounters {
+	/**
+	 * Whether the destination takes bytes past the page cache (O_DIRECT). If so, bytes at offset `d` of data that
+	 * is long enough to begin on a page (see `core/pages.ts`) are cheapest to write from memory whose address is congruent to `d`
+	 * modulo the page.
+	 */
+	readonly mode: "direct" | "buffered";
+	/** Written past the page cache. */
+	readonly directBytes: number;
+	/** Written into the page cache: all of it in buffered mode, and what does not fill a page in direct mode. */
+	readonly bufferedBytes: number;
+	/** Write calls to the operating system. */
+	readonly calls: number;
+	/** Files that accepted to be opened for direct writes and then refused them; they were written through the page cache. */
+	readonly refusals: number;
+}
+
 /** Where entries go. Positional: entries of one file may be written in any order and interleaved. */
 export interface EntrySink extends AsyncDisposable {
+	/** Totals so far: bytes whose writes have ended. */
+	readonly writes: WriteCounters;
 	/** Entries that an earlier run of the same plan finished; `index` counts the plan's entries. */
 	isFinished(index: number): boolean;
 	/** Writes `bytes` of the entry's data at `offset` (bytes from the start of the data). The memory is free again when it resolves. */

@@ -10,6 +10,7 @@ import { type FinishedEntry, Journal, JOURNAL_NAME } from "./journal.ts";
 import { encodeMetadata } from "./metadata-writer.ts";
 import { createDirectory, findDataFiles, prepareDirectory } from "./output-directory.ts";
 import { replaceFile } from "./replace-file.ts";
+import { probeWriteMode, type WriteMode } from "./write-mode.ts";
 
 /** What the owner of a checkpoint's directory needs to know. */
 export interface CheckpointDirectoryOptions {
@@ -25,6 +26,8 @@ export interface CheckpointDirectoryOptions {
 	readonly overwrite: boolean;
 	/** Receives warnings. */
 	readonly onEvent?: EventListener | undefined;
+	/** How data files are written. @default direct where a probe of the directory shows that it works, buffered otherwise */
+	readonly writeMode?: WriteMode | undefined;
 	/** Version of this program, for the journal. @default "unknown" */
 	readonly tool?: string | undefined;
 }
@@ -42,6 +45,8 @@ export interface CommitResult {
 export interface CheckpointDirectory extends AsyncDisposable {
 	/** Entries that an earlier run had finished. */
 	readonly resumed: ReadonlySet<number>;
+	/** How its data files are to be written. */
+	readonly writeMode: WriteMode;
 	/**
 	 * Writes down entries whose files were synced. They are in the journal, durably, when it resolves. Calls at the same time share a
 	 * sync of the journal.
@@ -78,7 +83,8 @@ export async function openCheckpointDirectory(
 		const header = { planId, entries: entries.length, tool: options.tool ?? "unknown" };
 		const finished = earlier?.finished ?? new Map<number, number>();
 		const journal = await Journal.create(join(directory, JOURNAL_NAME), { header, finished });
-		return new OwnedDirectory(options, lock, journal, new Set(finished.keys()));
+		const writeMode = options.writeMode ?? (await probeWriteMode(directory));
+		return new OwnedDirectory({ ...options, writeMode }, lock, journal, new Set(finished.keys()));
 	} catch (error) {
 		await lock[Symbol.asyncDispose]();
 		throw error;
@@ -87,6 +93,7 @@ export async function openCheckpointDirectory(
 
 class OwnedDirectory implements CheckpointDirectory {
 	readonly resumed: ReadonlySet<number>;
+	readonly writeMode: WriteMode;
 	readonly #options: CheckpointDirectoryOptions;
 	readonly #lock: DirectoryLock;
 	readonly #journal: Journal;
@@ -97,11 +104,12 @@ class OwnedDirectory implements CheckpointDirectory {
 	#isDisposed = false;
 
 	constructor(
-		options: CheckpointDirectoryOptions,
+		options: CheckpointDirectoryOptions & { readonly writeMode: WriteMode },
 		lock: DirectoryLock,
 		journal: Journal,
 		resumed: ReadonlySet<number>,
 	) {
+		this.writeMode = options.writeMode;
 		this.#options = options;
 		this.#lock = lock;
 		this.#journal = journal;

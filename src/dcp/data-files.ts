@@ -1,9 +1,14 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
+import { pageBefore } from "../core/pages.ts";
+import type { WriteCounters } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
+import { BufferedWriter } from "./buffered-writer.ts";
 import { writing } from "./output-error.ts";
+import { type Segment, splitAtPages } from "./page-segments.ts";
 import { syncDirectory } from "./sync-directory.ts";
+import type { WriteMode } from "./write-mode.ts";
 
 /** A data file of the plan. */
 export interface PlannedFile {
@@ -15,16 +20,44 @@ export interface PlannedFile {
 
 interface OpenFile {
 	readonly handle: Promise<FileHandle>;
+	/** For writes past the page cache; opened by the first of them. */
+	direct: Promise<FileHandle> | undefined;
 	/** Operations in progress; it is not closed before they end. */
 	users: number;
 }
 
-/** Syncs in flight. More gain nothing: the disk queues them. */
-const CONCURRENT_SYNCS = 4;
+/** Syncs in flight. The disk queues more than that, and Node's other threads go on writing. */
+const CONCURRENT_SYNCS = 2;
+
+/** Errors of a file system that has no direct writes, or none of this alignment. */
+const REFUSALS: ReadonlySet<unknown> = new Set(["EINVAL", "ENOTSUP", "EOPNOTSUPP"]);
+
+/** The counters of several writers of one directory together. */
+export function addWrites(mode: WriteMode, writers: readonly WriteCounters[]): WriteCounters {
+	const sum = (count: (writes: WriteCounters) => number): number =>
+		writers.reduce((total, writes) => total + count(writes), 0);
+	return {
+		mode,
+		directBytes: sum(({ directBytes }) => directBytes),
+		bufferedBytes: sum(({ bufferedBytes }) => bufferedBytes),
+		calls: sum(({ calls }) => calls),
+		refusals: sum(({ refusals }) => refusals),
+	};
+}
+
+/** What {@link DataFiles} are to be. */
+export interface DataFilesOptions {
+	readonly directory: string;
+	readonly files: readonly PlannedFile[];
+	/** Descriptors that are open at once, unless more are in use at the same moment. */
+	readonly maxOpen: number;
+	/** What the directory allows, as `probeWriteMode` finds out; `buffered` works everywhere. */
+	readonly mode: WriteMode;
+}
 
 /**
  * The data files of a checkpoint, written at any place in any order. Files are created when first written, at their final size,
- * so that parts nobody wrote are holes. At most `maxOpen` are open at once, unless more are in use at the same moment.
+ * so that parts nobody wrote are holes. Whole pages go past the page cache where that is possible, everything else through it.
  */
 export class DataFiles implements AsyncDisposable {
 	readonly #directory: string;
@@ -37,20 +70,42 @@ export class DataFiles implements AsyncDisposable {
 	/** Files that this process created, or found, and gave their size. */
 	readonly #named = new Set<number>();
 	#hasNewNames = false;
+	/** Files that refused a direct write. */
+	readonly #refusing = new Set<number>();
+	readonly #writes: { -readonly [K in keyof WriteCounters]: WriteCounters[K] };
+	readonly #buffered = new BufferedWriter((bytes) => {
+		this.#writes.bufferedBytes += bytes;
+		this.#writes.calls++;
+	});
 
-	constructor(directory: string, files: readonly PlannedFile[], maxOpen: number) {
+	constructor({ directory, files, maxOpen, mode }: DataFilesOptions) {
 		this.#directory = directory;
 		this.#files = files;
-		this.#maxOpen = maxOpen;
+		// A file has up to two descriptors.
+		this.#maxOpen = mode === "direct" ? Math.max(1, Math.floor(maxOpen / 2)) : maxOpen;
+		this.#writes = { mode, directBytes: 0, bufferedBytes: 0, calls: 0, refusals: 0 };
+	}
+
+	/** Totals so far. */
+	get writes(): WriteCounters {
+		return this.#writes;
 	}
 
 	/**
-	 * Writes `parts` one after the other from byte `position` of file number `index` on.
+	 * Writes `parts` one after the other from byte `position` of file number `index` on. No byte is written twice.
 	 *
 	 * @throws {HfStreamDcpError} `OUTPUT_WRITE`
 	 */
 	async write(index: number, position: number, parts: readonly Uint8Array[]): Promise<void> {
-		await this.#use(index, "write", (handle) => writeAll(handle, position, parts));
+		await this.#use(index, "write", async (file) => {
+			const whole = { position, parts };
+			const isDirect = this.#writes.mode === "direct" && !this.#refusing.has(index);
+			const { direct, buffered } = isDirect
+				? splitAtPages(position, parts)
+				: { direct: [], buffered: [whole] };
+			for (const segment of buffered) await this.#buffered.write(await file.handle, segment);
+			for (const segment of direct) await this.#writePages(index, file, segment);
+		});
 		// Afterwards: a sync that began before the write ended does not cover it.
 		this.#dirty.add(index);
 	}
@@ -66,7 +121,7 @@ export class DataFiles implements AsyncDisposable {
 		this.#dirty = new Set();
 		const work = async (): Promise<void> => {
 			for (let index = queue.pop(); index !== undefined; index = queue.pop()) {
-				await this.#use(index, "sync", (handle) => handle.datasync());
+				await this.#use(index, "sync", async (file) => await (await file.handle).datasync());
 			}
 		};
 		await Promise.all(Array.from({ length: CONCURRENT_SYNCS }, work));
@@ -77,32 +132,77 @@ export class DataFiles implements AsyncDisposable {
 
 	/** Closes all files. The caller has awaited its writes. */
 	async [Symbol.asyncDispose](): Promise<void> {
-		const handles = [...this.#open.values()].map(({ handle }) => handle);
+		const files = [...this.#open.values()];
 		this.#open.clear();
-		await Promise.allSettled(handles.map(async (handle) => (await handle).close()));
+		await Promise.allSettled(files.map(close));
+	}
+
+	/** Writes whole pages past the page cache; what the file system does not take so, through it. */
+	async #writePages(index: number, file: OpenFile, { position, parts }: Segment): Promise<void> {
+		const pages = at(parts, 0);
+		let done = 0;
+		while (done < pages.length) {
+			const written = await this.#tryDirect(index, file, pages.subarray(done), position + done);
+			// A write that was cut short inside a page goes on at the start of that page.
+			const whole = pageBefore(written);
+			if (whole === 0) break;
+			this.#writes.directBytes += whole;
+			done += whole;
+		}
+		if (done === pages.length) return;
+		const rest = { position: position + done, parts: [pages.subarray(done)] };
+		await this.#buffered.write(await file.handle, rest);
+	}
+
+	/** Bytes that one direct write wrote; 0 when the file refuses such writes, which it is not asked for again. */
+	async #tryDirect(
+		index: number,
+		file: OpenFile,
+		pages: Uint8Array,
+		position: number,
+	): Promise<number> {
+		if (this.#refusing.has(index)) return 0;
+		try {
+			file.direct ??= this.#openDirect(index, file);
+			const handle = await file.direct;
+			this.#writes.calls++;
+			const { bytesWritten } = await handle.write(pages, 0, pages.length, position);
+			return bytesWritten;
+		} catch (error) {
+			if (!REFUSALS.has((error as NodeJS.ErrnoException).code)) throw error;
+			if (!this.#refusing.has(index)) this.#writes.refusals++;
+			this.#refusing.add(index);
+			return 0;
+		}
+	}
+
+	async #openDirect(index: number, file: OpenFile): Promise<FileHandle> {
+		// The other descriptor creates the file.
+		await file.handle;
+		return await open(this.#pathOf(index), constants.O_WRONLY | constants.O_DIRECT);
 	}
 
 	async #use<T>(
 		index: number,
 		doing: string,
-		operation: (handle: FileHandle) => Promise<T>,
+		operation: (file: OpenFile) => Promise<T>,
 	): Promise<T> {
-		const path = join(this.#directory, at(this.#files, index).name);
-		return writing(doing, path, async () => {
-			const file = this.#acquire(index, path);
+		return writing(doing, this.#pathOf(index), async () => {
+			const file = this.#acquire(index);
 			try {
 				await this.#closeSurplus();
-				return await operation(await file.handle);
+				await file.handle;
+				return await operation(file);
 			} finally {
 				file.users--;
 			}
 		});
 	}
 
-	#acquire(index: number, path: string): OpenFile {
+	#acquire(index: number): OpenFile {
 		let file = this.#open.get(index);
 		if (file === undefined) {
-			file = { handle: this.#openAt(index, path), users: 0 };
+			file = { handle: this.#openAt(index), direct: undefined, users: 0 };
 			// A failure reaches whoever awaits the handle; without a listener it would also end the process.
 			file.handle.catch(() => this.#open.delete(index));
 		}
@@ -112,7 +212,8 @@ export class DataFiles implements AsyncDisposable {
 		return file;
 	}
 
-	async #openAt(index: number, path: string): Promise<FileHandle> {
+	async #openAt(index: number): Promise<FileHandle> {
+		const path = this.#pathOf(index);
 		// Created and sized once. A file that was closed to make room and then deleted must fail here, not begin anew with holes.
 		if (this.#named.has(index)) return await open(path, constants.O_WRONLY);
 		const handle = await open(path, constants.O_WRONLY | constants.O_CREAT, 0o666);
@@ -127,38 +228,21 @@ export class DataFiles implements AsyncDisposable {
 		return handle;
 	}
 
+	#pathOf(index: number): string {
+		return join(this.#directory, at(this.#files, index).name);
+	}
+
 	async #closeSurplus(): Promise<void> {
 		for (const [index, file] of this.#open) {
 			if (this.#open.size <= this.#maxOpen) return;
 			if (file.users > 0) continue;
 			this.#open.delete(index);
-			await (await file.handle).close();
+			await close(file);
 		}
 	}
 }
 
-/** Positional writes until all bytes are out: one call may write less than it was given. */
-async function writeAll(
-	handle: FileHandle,
-	position: number,
-	parts: readonly Uint8Array[],
-): Promise<void> {
-	let pending = parts.filter((part) => part.length > 0);
-	let cursor = position;
-	while (pending.length > 0) {
-		const { bytesWritten } = await handle.writev(pending, cursor);
-		cursor += bytesWritten;
-		pending = withoutFirst(pending, bytesWritten);
-	}
-}
-
-function withoutFirst(parts: readonly Uint8Array[], bytes: number): Uint8Array[] {
-	let left = bytes;
-	const rest: Uint8Array[] = [];
-	for (const part of parts) {
-		const skipped = Math.min(left, part.length);
-		left -= skipped;
-		if (skipped < part.length) rest.push(part.subarray(skipped));
-	}
-	return rest;
+/** Closes both descriptors, also when one of them could not be opened. */
+async function close({ handle, direct }: OpenFile): Promise<void> {
+	await Promise.allSettled([handle, direct].map(async (one) => await (await one)?.close()));
 }

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import { crc32 } from "node:zlib";
+import { crc32 } from "../checksum/crc32.ts";
 import { formatBox } from "../core/box.ts";
 import { type Dtype, itemBytes } from "../core/dtype.ts";
 import type { Entry } from "../core/ports.ts";

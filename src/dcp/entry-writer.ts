@@ -1,11 +1,12 @@
-import { crc32 as crc32Of } from "node:zlib";
+import { crc32 as crc32Of } from "../checksum/crc32.ts";
 import { invariant } from "../core/errors.ts";
-import type { Entry, EntrySink } from "../core/ports.ts";
+import type { Entry, EntrySink, WriteCounters } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import { DataFiles, type PlannedFile } from "./data-files.ts";
 import type { FinishedEntry } from "./journal.ts";
 import { defaultMaxOpenFiles } from "./open-file-limit.ts";
 import { encodePrefix, encodeSuffix, torchSaveFormat } from "./torch-save.ts";
+import type { WriteMode } from "./write-mode.ts";
 
 /** Entries up to this many data bytes are checksummed here, so that all of the entry goes out in one system call. */
 const SMALL_ENTRY_BYTES = 16 * 1024;
@@ -22,7 +23,9 @@ export interface EntryWriterOptions {
 	readonly isFinished: (index: number) => boolean;
 	/** Told of entries whose files were synced; resolves when that is written down. */
 	readonly record: (finished: readonly FinishedEntry[]) => Promise<void>;
-	/** Data files that are open at once. @default half of what the process may open, at most 4096 */
+	/** How data files are written, as `probeWriteMode` finds out. */
+	readonly writeMode: WriteMode;
+	/** Descriptors of data files that are open at once. @default half of what the process may open, at most 4096 */
 	readonly maxOpenFiles?: number | undefined;
 }
 
@@ -62,13 +65,18 @@ class FileEntryWriter implements EntryWriter {
 	#disposed = false;
 
 	constructor(options: EntryWriterOptions) {
-		const { directory, entries, files, isFinished, record } = options;
+		const { directory, entries, files, isFinished, record, writeMode: mode } = options;
 		this.#entries = entries;
 		this.#fileIndex = new Map(files.map(({ name }, index) => [name, index]));
-		this.#files = new DataFiles(directory, files, options.maxOpenFiles ?? defaultMaxOpenFiles());
+		const maxOpen = options.maxOpenFiles ?? defaultMaxOpenFiles();
+		this.#files = new DataFiles({ directory, files, maxOpen, mode });
 		this.#record = record;
 		this.#finished = Uint8Array.from(entries, (_, index) => (isFinished(index) ? 1 : 0));
 		this.#received = new Float64Array(entries.length);
+	}
+
+	get writes(): WriteCounters {
+		return this.#files.writes;
 	}
 
 	get writtenBytes(): number {

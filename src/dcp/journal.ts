@@ -1,5 +1,5 @@
 import { type FileHandle, open, readFile } from "node:fs/promises";
-import { crc32 } from "node:zlib";
+import { crc32 } from "../checksum/crc32.ts";
 import { writing } from "./output-error.ts";
 import { replaceFile } from "./replace-file.ts";
 

@@ -1,4 +1,4 @@
-import { crc32 as crc32Of } from "node:zlib";
+import { crc32 as crc32Of } from "../checksum/crc32.ts";
 import { type Dtype, itemBytes } from "../core/dtype.ts";
 import type { EntryFormat, EntryGeometry } from "../core/ports.ts";
 import { at, numel, type Shape } from "../core/shape.ts";

@@ -4,6 +4,7 @@ import { sourcesOf } from "../core/expr.ts";
 import { at } from "../core/shape.ts";
 import { type Atom, atomsOf, components, type Draft, type Region } from "./atoms.ts";
 import type { Places } from "./footprint.ts";
+import { budgetForTile } from "./limits.ts";
 import type { PlanLimits } from "./types.ts";
 
 /** What some drafts became: cut further where memory demands it, and their atoms. */
@@ -113,8 +114,7 @@ function cutDraft(draft: Draft, axis: number, block: number): Draft[] {
 
 function tooLarge(draft: Draft, bytes: number, limits: PlanLimits): HfStreamDcpError {
 	const names = sourcesOf(draft.expr).map((source) => source.name);
-	// Two tiles of this size must fit beside the write buffers, which take up to a sixteenth.
-	const needed = Math.ceil((bytes * 2 * 16) / 15 / 2 ** 20);
+	const needed = Math.ceil(budgetForTile(bytes) / 2 ** 20);
 	return new HfStreamDcpError(
 		"BUDGET_EXCEEDED",
 		`${names[0] ?? "a tensor"} cannot be resharded with a budget of ${limits.budgetBytes} bytes: block ${formatBox(draft.box)} needs ${bytes} source bytes at once`,

@@ -1,5 +1,6 @@
 import { itemBytes } from "../core/dtype.ts";
 import { invariant } from "../core/errors.ts";
+import { PAGE_BYTES, PAGED_FROM_BYTES } from "../core/pages.ts";
 import type { GatherPiece, Piece, PieceDim } from "../core/ports.ts";
 import type { SourceNote } from "../core/recipe.ts";
 import { at } from "../core/shape.ts";
@@ -91,6 +92,12 @@ export function unionRanges(ranges: readonly PlanRange[]): PlanRange[] {
 /** Sum of lengths. */
 export function rangeBytes(ranges: readonly PlanRange[]): number {
 	return ranges.reduce((sum, range) => sum + range.end - range.start, 0);
+}
+
+/** The staging memory of ranges: their bytes, and a page for each large one, which is shifted to suit its place in the target. */
+export function stagingBytesOf(ranges: readonly PlanRange[]): number {
+	const large = ranges.filter(({ start, end }) => end - start >= PAGED_FROM_BYTES);
+	return rangeBytes(ranges) + large.length * PAGE_BYTES;
 }
 
 /**

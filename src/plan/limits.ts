@@ -1,4 +1,5 @@
 import { HfStreamDcpError } from "../core/errors.ts";
+import { PAGE_BYTES, PAGED_FROM_BYTES } from "../core/pages.ts";
 import type { PlanLimits } from "./types.ts";
 
 const MiB = 2 ** 20;
@@ -17,8 +18,14 @@ const MAX_REQUEST_BYTES = 64 * MiB;
 /** More than this is not used: kernels address memory with 32 bits, and need some of it themselves. */
 const MAX_MEMORY_BYTES = 4095 * MiB;
 
-/** No tile is larger, whatever the budget: kernels index its bytes with 31 bits. */
+/** No tile reads more, whatever the budget: kernels index its bytes with 31 bits. */
 const MAX_TILE_BYTES = 1024 * MiB;
+
+/** Staging memory per source byte at most: a page for each range that is large enough to be shifted. */
+const STAGED_PER_SOURCE = 1 + PAGE_BYTES / PAGED_FROM_BYTES;
+
+/** Blocks of staging memory are rounded up to this. */
+const STAGING_ROUNDING_BYTES = 64;
 
 /** Tiles that should be under way at once: being received, being worked off, being written. */
 const TILES_AT_ONCE = 8;
@@ -29,6 +36,12 @@ const TILES_AT_ONCE = 8;
  */
 const MAX_RESERVE_BYTES = 96 * MiB;
 const RESERVE_PART = 3 / 8;
+
+/** What of the stream's memory is for write buffers, at most. */
+const WRITE_BUFFER_PART = 1 / 10;
+
+/** Sizes are multiples of this. */
+const SIZE_UNIT_BYTES = 64 * 1024;
 
 /**
  * The sizes a memory budget leads to.
@@ -46,18 +59,35 @@ export function limitsFor(budgetBytes: number): PlanLimits {
 		);
 	}
 	const reserveBytes = Math.min(MAX_RESERVE_BYTES, budgetBytes * RESERVE_PART);
-	const memoryBytes = floorTo(Math.min(budgetBytes - reserveBytes, MAX_MEMORY_BYTES), 64 * 1024);
-	const writeBufferBytes = Math.min(16 * MiB, floorTo(memoryBytes / 10, 64 * 1024));
+	const memoryBytes = floorTo(
+		Math.min(budgetBytes - reserveBytes, MAX_MEMORY_BYTES),
+		SIZE_UNIT_BYTES,
+	);
+	const writeBufferBytes = Math.min(
+		16 * MiB,
+		floorTo(memoryBytes * WRITE_BUFFER_PART, SIZE_UNIT_BYTES),
+	);
 	const stagingBytes = memoryBytes - writeBufferBytes;
-	const tileBytes = floorTo(stagingBytes / TILES_AT_ONCE, 64 * 1024);
+	const tileBytes = floorTo(stagingBytes / TILES_AT_ONCE, SIZE_UNIT_BYTES);
 	return {
 		budgetBytes,
 		memoryBytes,
 		writeBufferBytes,
 		tileBytes: Math.min(MAX_REQUEST_BYTES, tileBytes),
-		maxTileBytes: Math.min(MAX_TILE_BYTES, floorTo(stagingBytes / 2, 64)),
+		maxTileBytes: Math.min(
+			MAX_TILE_BYTES,
+			floorTo((stagingBytes / 2 - STAGING_ROUNDING_BYTES) / STAGED_PER_SOURCE, 64),
+		),
 		requestBytes: Math.min(MAX_REQUEST_BYTES, Math.max(MIN_REQUEST_BYTES, tileBytes)),
 	};
+}
+
+/** A budget, bytes, whose {@link limitsFor} allow a tile that reads `sourceBytes`: two fit beside the write buffers. */
+export function budgetForTile(sourceBytes: number): number {
+	const staging = 2 * (sourceBytes * STAGED_PER_SOURCE + 2 * STAGING_ROUNDING_BYTES);
+	const memoryBytes = staging / (1 - WRITE_BUFFER_PART);
+	const reserve = Math.min(MAX_RESERVE_BYTES, (memoryBytes * RESERVE_PART) / (1 - RESERVE_PART));
+	return memoryBytes + reserve + 2 * SIZE_UNIT_BYTES;
 }
 
 function floorTo(value: number, multiple: number): number {

@@ -1,6 +1,6 @@
 import { at } from "../core/shape.ts";
 import type { Atom, Draft } from "./atoms.ts";
-import { compareRanges, unionRanges } from "./footprint.ts";
+import { compareRanges, stagingBytesOf, unionRanges } from "./footprint.ts";
 import type { PlanSlab, PlanTile } from "./types.ts";
 
 /**
@@ -32,11 +32,10 @@ export function packTiles(
 		end = atom.ranges.length === 1 ? first : undefined;
 	}
 	if (constants.length > 0) bins.unshift({ atoms: constants, bytes: 0 });
-	return bins.map((bin) => ({
-		ranges: unionRanges(bin.atoms.flatMap((atom) => atom.ranges)),
-		stagingBytes: bin.bytes,
-		slabs: slabsOf(bin.atoms, entryOf),
-	}));
+	return bins.map((bin) => {
+		const ranges = unionRanges(bin.atoms.flatMap((atom) => atom.ranges));
+		return { ranges, stagingBytes: stagingBytesOf(ranges), slabs: slabsOf(bin.atoms, entryOf) };
+	});
 }
 
 /** What atoms fill, with neighbouring entries of the same spans in one slab. */

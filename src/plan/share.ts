@@ -2,6 +2,7 @@ import { invariant } from "../core/errors.ts";
 import { at } from "../core/shape.ts";
 import { componentsOf, type Component } from "./components.ts";
 import { divide } from "./divide.ts";
+import { rangeBytes } from "./footprint.ts";
 import { memoryOf, requestsOf } from "./totals.ts";
 import type { Plan, PlanEntry, PlanSlab, PlanTensor, PlanTile, PlanTotals } from "./types.ts";
 
@@ -127,10 +128,12 @@ function totalsOf(
 	share: Pick<Plan, "tiles" | "entries" | "files">,
 ): PlanTotals {
 	let fetchBytes = 0;
+	let stagingBytes = 0;
 	let largestTileBytes = 0;
-	for (const { stagingBytes } of share.tiles) {
-		fetchBytes += stagingBytes;
-		largestTileBytes = Math.max(largestTileBytes, stagingBytes);
+	for (const tile of share.tiles) {
+		fetchBytes += rangeBytes(tile.ranges);
+		stagingBytes += tile.stagingBytes;
+		largestTileBytes = Math.max(largestTileBytes, tile.stagingBytes);
 	}
 	return {
 		fetchBytes,
@@ -139,7 +142,7 @@ function totalsOf(
 		entries: share.entries.length,
 		entriesCut: 0,
 		files: share.files.length,
-		memoryBytes: memoryOf(fetchBytes, limits),
+		memoryBytes: memoryOf(stagingBytes, limits),
 		largestTileBytes,
 		rankBytes: totals.rankBytes,
 	};

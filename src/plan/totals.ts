@@ -1,3 +1,4 @@
+import { rangeBytes } from "./footprint.ts";
 import type { RankLoads } from "./place.ts";
 import type { Plan, PlanLimits, PlanTotals } from "./types.ts";
 
@@ -10,9 +11,9 @@ export function requestsOf(tiles: Plan["tiles"], limits: PlanLimits): number {
 	return requests;
 }
 
-/** Most memory a stream takes that fetches this many bytes. */
-export function memoryOf(fetchBytes: number, limits: PlanLimits): number {
-	return Math.min(limits.memoryBytes, fetchBytes + limits.writeBufferBytes);
+/** Most memory a stream takes whose tiles take this much in all. */
+export function memoryOf(stagingBytes: number, limits: PlanLimits): number {
+	return Math.min(limits.memoryBytes, stagingBytes + limits.writeBufferBytes);
 }
 
 /** Adds up what the plan promises. */
@@ -26,9 +27,11 @@ export function totalsOf(plan: {
 	readonly shards: number;
 }): PlanTotals {
 	let fetchBytes = 0;
+	let stagingBytes = 0;
 	let largestTileBytes = 0;
 	for (const tile of plan.tiles) {
-		fetchBytes += tile.stagingBytes;
+		fetchBytes += rangeBytes(tile.ranges);
+		stagingBytes += tile.stagingBytes;
 		largestTileBytes = Math.max(largestTileBytes, tile.stagingBytes);
 	}
 	const { owned } = plan.loads;
@@ -39,7 +42,7 @@ export function totalsOf(plan: {
 		entries: plan.entries.length,
 		entriesCut: plan.entries.length - plan.shards,
 		files: plan.files.length,
-		memoryBytes: memoryOf(fetchBytes, plan.limits),
+		memoryBytes: memoryOf(stagingBytes, plan.limits),
 		largestTileBytes,
 		rankBytes: {
 			min: owned.reduce((min, bytes) => Math.min(min, bytes), Number.POSITIVE_INFINITY),

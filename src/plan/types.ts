@@ -64,7 +64,7 @@ export interface PlanSlab {
 export interface PlanTile {
 	/** Sorted, disjoint, not adjacent. No source byte is in two tiles. Empty for constants. */
 	readonly ranges: readonly PlanRange[];
-	/** Sum of the lengths of `ranges`: the staging memory it takes. */
+	/** The staging memory it takes: the lengths of `ranges`, and for each large one a page to shift it by. */
 	readonly stagingBytes: number;
 	/** What it fills. */
 	readonly slabs: readonly PlanSlab[];

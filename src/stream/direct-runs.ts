@@ -1,5 +1,5 @@
 import { itemBytes } from "../core/dtype.ts";
-import type { ReshardOp } from "../core/ports.ts";
+import type { Piece, ReshardOp } from "../core/ports.ts";
 
 /** A stretch of staging memory that is a stretch of the target as it stands. */
 export interface DirectRun {
@@ -8,7 +8,16 @@ export interface DirectRun {
 }
 
 /** Shorter runs are gathered first: a write costs more than a copy of this much. */
-const MIN_RUN_BYTES = 64 * 1024;
+export const MIN_RUN_BYTES: number = 64 * 1024;
+
+/** Length of a piece whose source bytes are its target bytes as they stand; `undefined` for any other piece. */
+export function contiguousBytes(piece: Piece): number | undefined {
+	if (piece.kind === "fill" || piece.sourceDtype !== piece.targetDtype) return undefined;
+	const [dim, ...more] = piece.dims;
+	const isRun = dim === undefined || (dim.sourceStride === 1 && dim.targetStride === 1);
+	if (!isRun || more.length > 0) return undefined;
+	return (dim?.size ?? 1) * itemBytes(piece.targetDtype);
+}
 
 /**
  * The staging bytes that, one after the other, are the target of `ops`; `undefined` when bytes must be moved or converted
@@ -17,12 +26,8 @@ const MIN_RUN_BYTES = 64 * 1024;
 export function directRuns(ops: readonly ReshardOp[]): readonly DirectRun[] | undefined {
 	const runs: (DirectRun & { readonly target: number })[] = [];
 	for (const { piece, stagingOffset } of ops) {
-		if (piece.kind === "fill" || piece.sourceDtype !== piece.targetDtype) return undefined;
-		const [dim, ...more] = piece.dims;
-		const isRun = dim === undefined || (dim.sourceStride === 1 && dim.targetStride === 1);
-		if (!isRun || more.length > 0) return undefined;
-		const length = (dim?.size ?? 1) * itemBytes(piece.targetDtype);
-		if (length < MIN_RUN_BYTES && ops.length > 1) return undefined;
+		const length = contiguousBytes(piece);
+		if (length === undefined || (length < MIN_RUN_BYTES && ops.length > 1)) return undefined;
 		runs.push({ start: stagingOffset, end: stagingOffset + length, target: piece.targetOffset });
 	}
 	return runs.toSorted((a, b) => a.target - b.target);

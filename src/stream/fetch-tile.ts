@@ -1,7 +1,6 @@
 import { at } from "../core/shape.ts";
-import type { LiveTile } from "./live-tile.ts";
-import { layOut } from "./locate.ts";
 import type { RunState } from "./run-state.ts";
+import type { StagedTile } from "./staged-tile.ts";
 
 /**
  * Receives a tile's ranges into staging memory, one after the other, in requests of at most `limits.requestBytes` that run
@@ -9,11 +8,11 @@ import type { RunState } from "./run-state.ts";
  *
  * @throws `scope.signal.reason` when a request failed or the run was aborted.
  */
-export async function fetchTile(run: RunState, tile: LiveTile, staging: Uint8Array): Promise<void> {
+export async function fetchTile(run: RunState, { ranges, staging }: StagedTile): Promise<void> {
 	const { plan, source, scope, counters } = run;
 	const { requestBytes } = plan.limits;
 	const requests: Promise<boolean>[] = [];
-	for (const range of layOut(tile.ranges)) {
+	for (const range of ranges) {
 		const file = at(plan.source.files, range.file).path;
 		for (let start = range.start; start < range.end; start += requestBytes) {
 			const end = Math.min(range.end, start + requestBytes);

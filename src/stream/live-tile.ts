@@ -1,5 +1,5 @@
 import { at } from "../core/shape.ts";
-import { exactRanges, hullsOf, type Places, rangeBytes } from "../plan/footprint.ts";
+import { exactRanges, hullsOf, type Places, stagingBytesOf } from "../plan/footprint.ts";
 import { partsOf } from "../plan/parts.ts";
 import { pull } from "../plan/pull.ts";
 import type { Plan, PlanPart, PlanTile } from "../plan/types.ts";
@@ -41,5 +41,5 @@ export function liveTile(
 	const exact = exactRanges(hulls, MAX_RUNS);
 	const isWorthIt = exact !== undefined && exact.length <= ranges.length + MAX_EXTRA_RANGES;
 	if (!isWorthIt) return { ranges, stagingBytes, parts };
-	return { parts, ranges: exact, stagingBytes: rangeBytes(exact) };
+	return { parts, ranges: exact, stagingBytes: stagingBytesOf(exact) };
 }

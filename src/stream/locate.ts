@@ -1,5 +1,6 @@
 import { itemBytes } from "../core/dtype.ts";
 import { invariant } from "../core/errors.ts";
+import { pageOffset } from "../core/pages.ts";
 import type { GatherPiece, Piece, ReshardOp } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import { type Places, spanOf } from "../plan/footprint.ts";
@@ -10,13 +11,22 @@ export interface StagedRange extends PlanRange {
 	readonly stagingOffset: number;
 }
 
-/** Lays ranges one after the other. */
-export function layOut(ranges: readonly PlanRange[]): readonly StagedRange[] {
-	let stagingOffset = 0;
-	return ranges.map((range) => {
-		const staged = { ...range, stagingOffset };
-		stagingOffset += range.end - range.start;
-		return staged;
+/**
+ * Lays ranges one after the other.
+ *
+ * @param phases - Where in a page a range should begin: its offset in the staging memory modulo the page. `undefined` and ranges
+ * beyond the list begin where the one before them ends.
+ */
+export function layOut(
+	ranges: readonly PlanRange[],
+	phases: readonly (number | undefined)[] = [],
+): readonly StagedRange[] {
+	let end = 0;
+	return ranges.map((range, index) => {
+		const phase = phases[index];
+		const stagingOffset = phase === undefined ? end : end + pageOffset(phase - end);
+		end = stagingOffset + range.end - range.start;
+		return { ...range, stagingOffset };
 	});
 }
 
@@ -66,16 +76,21 @@ function rangeAt(
 	file: number,
 	byte: number,
 ): StagedRange | undefined {
+	const range = staged[rangeIndexAt(staged, file, byte)];
+	return range !== undefined && range.file === file && range.start <= byte ? range : undefined;
+}
+
+/** Index of the first of some sorted, disjoint ranges that ends behind byte `byte` of a file; how many there are when none does. */
+export function rangeIndexAt(ranges: readonly PlanRange[], file: number, byte: number): number {
 	let low = 0;
-	let high = staged.length;
+	let high = ranges.length;
 	while (low < high) {
 		const middle = Math.floor((low + high) / 2);
-		const range = at(staged, middle);
+		const range = at(ranges, middle);
 		if (range.file < file || (range.file === file && range.end <= byte)) low = middle + 1;
 		else high = middle;
 	}
-	const range = staged[low];
-	return range !== undefined && range.file === file && range.start <= byte ? range : undefined;
+	return low;
 }
 
 /** Cuts the loop with the longest source stride behind the last index whose elements lie within `room`; the rest comes first. */

@@ -1,19 +1,22 @@
 import { boxNumel } from "../core/box.ts";
 import { invariant } from "../core/errors.ts";
 import { emitTo, type EventListener } from "../core/events.ts";
+import { PAGE_BYTES } from "../core/pages.ts";
 import type { ByteSource, EntrySink, ReshardBackend } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import { placesOf } from "../plan/footprint.ts";
 import type { Plan } from "../plan/types.ts";
 import { type Arena, createArena, type Lease } from "./arena.ts";
 import { fetchTile } from "./fetch-tile.ts";
+import { createBreather } from "./breather.ts";
 import { createFlusher } from "./flusher.ts";
 import { type LiveTile, liveTile } from "./live-tile.ts";
 import { createPool } from "./pool.ts";
 import type { RunState } from "./run-state.ts";
 import { createTaskScope } from "./task-scope.ts";
+import { stageTile } from "./staged-tile.ts";
 import { cutWriteBuffers, layOutWriteBuffers } from "./write-buffers.ts";
-import { type StagedTile, writeTile } from "./write-tile.ts";
+import { writeTile } from "./write-tile.ts";
 
 /** What {@link runPlan} works with. The caller keeps the ports and disposes of them. */
 export interface RunPlanOptions {
@@ -43,6 +46,9 @@ export interface RunSummary {
 	/** Most staging memory in use at any one time. */
 	readonly peakStagingBytes: number;
 }
+
+/** Buffers of this size hold whole pages, and a page less of them is still worth a write past the page cache. */
+const MIN_PAGED_BUFFER_BYTES = 16 * PAGE_BYTES;
 
 /** Tiles that are open at once; the memory is the real bound, this keeps a plan of tiny tiles from opening all of them. */
 const MAX_OPEN_TILES = 256;
@@ -95,6 +101,7 @@ function allocateMemory({ plan, backend }: RunPlanOptions): {
 
 function createRunState(options: RunPlanOptions, buffers: readonly Uint8Array[]): RunState {
 	const { plan, source, backend, sink, signal, onEvent } = options;
+	const bufferBytes = at(buffers, 0).length;
 	const scope = createTaskScope(signal);
 	const flush = async (): Promise<boolean> => await scope.run(async () => await sink.flush());
 	return {
@@ -105,9 +112,15 @@ function createRunState(options: RunPlanOptions, buffers: readonly Uint8Array[])
 		sink,
 		emit: emitTo(onEvent),
 		scope,
-		flusher: createFlusher(flush, options.now ?? (() => performance.now())),
+		flusher: createFlusher({
+			flush,
+			bufferedBytes: () => sink.writes.bufferedBytes,
+			now: options.now ?? (() => performance.now()),
+		}),
 		buffers: createPool(buffers),
-		bufferBytes: at(buffers, 0).length,
+		bufferBytes,
+		isPaged: sink.writes.mode === "direct" && bufferBytes >= MIN_PAGED_BUFFER_BYTES,
+		breathe: createBreather(),
 		processor: createPool([true]),
 		begun: new Map(),
 		counters: {
@@ -171,9 +184,9 @@ async function openTiles(run: RunState, arena: Arena, skipped: SkippedEntries): 
 }
 
 async function runTile(run: RunState, tile: LiveTile, lease: Lease): Promise<void> {
-	const staged: StagedTile = { tile, staging: lease.bytes, writes: [] };
+	const staged = stageTile(run, tile, lease.bytes);
 	try {
-		await fetchTile(run, tile, lease.bytes);
+		await fetchTile(run, staged);
 		const token = await run.processor.acquire();
 		try {
 			run.scope.signal.throwIfAborted();

@@ -21,6 +21,10 @@ export interface RunState {
 	readonly buffers: Pool<Uint8Array>;
 	/** Size of each buffer. */
 	readonly bufferBytes: number;
+	/** Whether the sink writes past the page cache: bytes are then written from memory congruent to their place, page by page. */
+	readonly isPaged: boolean;
+	/** Called and waited for after so many bytes of work. */
+	readonly breathe: (bytes: number) => Promise<void>;
 	/** Held while a tile is turned into target bytes: one after the other frees staging memory soonest. */
 	readonly processor: Pool<true>;
 	/** What is written of the entries that are begun and not finished, by entry. */

@@ -1,13 +1,11 @@
 import { HfStreamDcpError } from "../core/errors.ts";
+import { PAGE_BYTES } from "../core/pages.ts";
 
-/** Writes in flight at most: twice the threads that Node writes files with. */
-const MAX_BUFFERS = 8;
+/** As many as Node has threads to write files with: fewer and larger writes cost less than more of them save. */
+const MAX_BUFFERS = 4;
 
 /** Smaller windows would make more calls than the overlap is worth. */
-const MIN_USEFUL_BYTES = 2 ** 20;
-
-/** Buffers begin at multiples of this: what a file that is written without the page cache asks for. */
-const PAGE_BYTES = 4096;
+const MIN_USEFUL_BYTES = 2 * 2 ** 20;
 
 /** How the memory of a run is divided. Bytes. */
 export interface WriteBufferLayout {

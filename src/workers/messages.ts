@@ -1,5 +1,6 @@
 import type { ProgressEvent } from "../core/events.ts";
 import type { FinishedEntry } from "../dcp/journal.ts";
+import type { WriteMode } from "../dcp/write-mode.ts";
 import type { HubEnvironment } from "../fetch/environment.ts";
 import type { SourceDescription } from "../fetch/reopen-source.ts";
 import type { PlanShare } from "../plan/share.ts";
@@ -17,8 +18,10 @@ export interface WorkerTask {
 	readonly environment: HubEnvironment;
 	/** This worker's part of the connections. */
 	readonly connections: number;
-	/** This worker's part of the data files that may be open. */
+	/** This worker's part of the descriptors that may be open. */
 	readonly maxOpenFiles: number;
+	/** How data files are written. */
+	readonly writeMode: WriteMode;
 }
 
 /** What the main thread tells a worker. */

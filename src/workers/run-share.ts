@@ -1,5 +1,5 @@
 import type { EventListener } from "../core/events.ts";
-import type { ByteSource } from "../core/ports.ts";
+import type { ByteSource, WriteCounters } from "../core/ports.ts";
 import { createEntryWriter, type EntryWriterOptions } from "../dcp/entry-writer.ts";
 import type { Plan } from "../plan/types.ts";
 import { createCpuBackend } from "../stream/cpu/backend.ts";
@@ -13,12 +13,14 @@ export interface ShareSummary extends RunSummary {
 	readonly seconds: number;
 	/** Name of the reshard back end. */
 	readonly backend: string;
+	/** How the data files were written. */
+	readonly writes: WriteCounters;
 }
 
 /** What a worker works with, and where its entries go. */
 export interface ShareOptions extends Pick<
 	EntryWriterOptions,
-	"directory" | "isFinished" | "record" | "maxOpenFiles"
+	"directory" | "isFinished" | "record" | "maxOpenFiles" | "writeMode"
 > {
 	readonly plan: Plan;
 	readonly source: ByteSource;
@@ -40,5 +42,6 @@ export async function runShare(options: ShareOptions): Promise<Omit<ShareSummary
 	await using sink = createEntryWriter({ ...options, entries, files });
 	await using backend = createCpuBackend();
 	const summary = await runPlan({ plan, source, backend, sink, signal, onEvent });
-	return { ...summary, seconds: (performance.now() - started) / 1000, backend: backend.name };
+	const seconds = (performance.now() - started) / 1000;
+	return { ...summary, seconds, backend: backend.name, writes: { ...sink.writes } };
 }

@@ -11,7 +11,7 @@ import { startThread, type ThreadListener } from "./thread.ts";
 export interface WorkersOptions extends Pick<WorkerTask, "directory" | "source" | "environment"> {
 	readonly shares: readonly PlanShare[];
 	/** Whose journal takes the finished entries. */
-	readonly owner: Pick<CheckpointDirectory, "resumed" | "record">;
+	readonly owner: Pick<CheckpointDirectory, "resumed" | "record" | "writeMode">;
 	/** Connections of each worker. */
 	readonly connections: readonly number[];
 	/** Bytes received before: the counters of the events go on from there. */
@@ -66,6 +66,7 @@ function taskOf(options: WorkersOptions, index: number): WorkerTask {
 		source,
 		environment,
 		connections: at(connections, index),
+		writeMode: owner.writeMode,
 		maxOpenFiles: Math.max(1, Math.floor(defaultMaxOpenFiles() / shares.length)),
 	};
 }

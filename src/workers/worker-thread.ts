@@ -39,7 +39,7 @@ function wholeIndex(own: number): number {
 
 async function run(onEvent: (event: ProgressEvent) => void): Promise<ShareSummary> {
 	let retries = 0;
-	const { share, finished, directory, environment, connections, maxOpenFiles } = task;
+	const { share, finished, directory, environment, connections, maxOpenFiles, writeMode } = task;
 	const { signal } = stopping;
 	const count = (event: ProgressEvent): void => {
 		if (event.kind === "retry") retries++;
@@ -56,6 +56,7 @@ async function run(onEvent: (event: ProgressEvent) => void): Promise<ShareSummar
 		source,
 		directory,
 		maxOpenFiles,
+		writeMode,
 		isFinished: (index) => finished[index] === 1,
 		record,
 		signal,

@@ -262,6 +262,7 @@ describe("two writers of one directory, as two threads have", () => {
 			directory,
 			entries,
 			files,
+			writeMode: owner.writeMode,
 			isFinished: (entry) => owner.resumed.has(entry),
 			record: (finished) => owner.record(finished),
 		});

@@ -38,6 +38,8 @@ describe("the plan of Llama 4 Scout, from its headers alone", () => {
 		expect(worldSize).toBe(ranks);
 		expect(totals.fetchBytes).toBe(textBytes);
 		expect(totals.files).toBe(ranks);
+		// Prefixes, suffixes and the gaps that put large data on pages, all together.
+		expect(totals.writeBytes).toBeLessThan(1.005 * textBytes);
 		expect(totals.memoryBytes).toBeLessThanOrEqual(memoryBytes);
 		expect(
 			tiles.every((tile) => 2 * tile.stagingBytes <= memoryBytes - limits.writeBufferBytes),

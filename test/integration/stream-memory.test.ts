@@ -5,6 +5,7 @@ import { createPlan } from "../../src/plan/create-plan.ts";
 import { limitsFor } from "../../src/plan/limits.ts";
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import { runPlan } from "../../src/stream/run-plan.ts";
+import { NO_WRITES } from "../support/stream-fakes.ts";
 import { gridLayout, mapFor, plainFormat, sourceFor } from "../support/plan-fixtures.ts";
 
 const MiB = 2 ** 20;
@@ -30,10 +31,14 @@ describe("memory", () => {
 			await new Promise((resolve) => setImmediate(resolve));
 			seen.push(process.memoryUsage().arrayBuffers - start);
 		};
+		const memories = new Set<ArrayBufferLike>();
+		let writesInFlight = 0;
+		let mostWrites = 0;
 		let inFlight = 0;
 		let most = 0;
 		const bytes: ByteSource = {
 			async readInto(_, into) {
+				memories.add(into.buffer);
 				inFlight += into.length;
 				most = Math.max(most, inFlight);
 				await look();
@@ -43,8 +48,15 @@ describe("memory", () => {
 			async [Symbol.asyncDispose]() {},
 		};
 		const sink: EntrySink = {
+			writes: NO_WRITES,
 			isFinished: () => false,
-			write: look,
+			async write(_, __, chunk) {
+				memories.add(chunk.buffer);
+				writesInFlight++;
+				mostWrites = Math.max(mostWrites, writesInFlight);
+				await look();
+				writesInFlight--;
+			},
 			finish: look,
 			flush: look,
 			async [Symbol.asyncDispose]() {},
@@ -64,6 +76,9 @@ describe("memory", () => {
 		// Whatever else is allocated while it runs, it is no buffers.
 		expect(Math.max(...seen)).toBeLessThanOrEqual(64 * 1024);
 		expect(summary.peakStagingBytes).toBeLessThanOrEqual(15 * MiB);
+		// All that was received and written lay in the one block of memory, with a write under way per buffer at most.
+		expect(memories.size).toBe(1);
+		expect(mostWrites).toBe(2);
 		// The budget is used: several tiles are on their way at once.
 		expect(most).toBeGreaterThan(plan.totals.largestTileBytes);
 	});

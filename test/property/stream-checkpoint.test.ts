@@ -2,23 +2,29 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { isHfStreamDcpError } from "../../src/core/errors.ts";
-import { concat, type Expr, fill, reshape, slice, sourcesOf } from "../../src/core/expr.ts";
+import { concat, type Expr, fill, reshape, slice, source, sourcesOf } from "../../src/core/expr.ts";
 import type { Box } from "../../src/core/box.ts";
+import type { WriteCounters } from "../../src/core/ports.ts";
 import { readCheckpoint } from "../../src/dcp/checkpoint-reader.ts";
 import { openCheckpointWriter } from "../support/checkpoint-writer.ts";
 import { readEntryData } from "../../src/dcp/entry-reader.ts";
+import { probeWriteMode, type WriteMode } from "../../src/dcp/write-mode.ts";
 import { torchSaveFormat } from "../../src/dcp/torch-save.ts";
 import { checkpointIndexOf } from "../../src/plan/checkpoint-index.ts";
+import { limitsFor } from "../../src/plan/limits.ts";
 import { createPlan } from "../../src/plan/create-plan.ts";
 import type { Plan } from "../../src/plan/types.ts";
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
-import { runPlan } from "../../src/stream/run-plan.ts";
+import { type RunSummary, runPlan } from "../../src/stream/run-plan.ts";
 import { arbitraryExpr } from "../support/arbitrary-expr.ts";
 import { evaluateExpr } from "../support/naive-expr.ts";
+import { largeBytes, largeJobs, largePlan } from "../support/large-plan.ts";
 import { gridLayout, mapFor, sourceFor } from "../support/plan-fixtures.ts";
 import { memorySource, randomFiles } from "../support/stream-fakes.ts";
+
+const MiB = 2 ** 20;
 
 const settings = fc.record({
 	parts: fc.tuple(
@@ -86,7 +92,8 @@ async function expectRoundTrip(
 	directory: string,
 	plan: Plan,
 	files: ReadonlyMap<string, Uint8Array>,
-): Promise<void> {
+	writeMode: WriteMode,
+): Promise<{ readonly run: RunSummary; readonly writes: WriteCounters }> {
 	const { entries } = plan;
 	await using writer = await openCheckpointWriter({
 		directory,
@@ -95,9 +102,10 @@ async function expectRoundTrip(
 		files: plan.files,
 		overwrite: true,
 		maxOpenFiles: 2,
+		writeMode,
 	});
 	await using backend = createCpuBackend();
-	await runPlan({ plan, source: memorySource(files), backend, sink: writer });
+	const run = await runPlan({ plan, source: memorySource(files), backend, sink: writer });
 	await writer.commit(checkpointIndexOf(plan));
 	const read = await readCheckpoint(directory);
 	expect(read.problems).toEqual([]);
@@ -113,20 +121,79 @@ async function expectRoundTrip(
 			expect(Buffer.from(expected).equals(data), entry.fqn).toBe(true);
 		}
 	}
+	return { run, writes: writer.writes };
 }
 
-test("a checkpoint holds what the expressions say, element by element, for any layout, tiles and dtype", async () => {
+const isDirect = (await probeWriteMode(tmpdir())) === "direct";
+
+/** Both modes, or the one that the temporary folder allows. */
+const MODES: readonly WriteMode[] = isDirect ? ["buffered", "direct"] : ["buffered"];
+
+async function inTemporaryFolder(test_: (root: string) => Promise<void>): Promise<void> {
 	const root = await mkdtemp(join(tmpdir(), "stream-checkpoint-"));
 	try {
-		await fc.assert(
-			fc.asyncProperty(arbitraryExpr(), settings, async (expr, chosen) => {
-				const plan = planOf(expr, chosen);
-				fc.pre(plan !== undefined);
-				await expectRoundTrip(join(root, "step-0"), plan, randomFiles(plan.source));
-			}),
-			{ numRuns: 25, interruptAfterTimeLimit: 20_000 },
-		);
+		await test_(root);
 	} finally {
 		await rm(root, { recursive: true });
 	}
+}
+
+test("a checkpoint holds what the expressions say, element by element, for any layout, tiles and dtype", async () => {
+	await inTemporaryFolder(async (root) => {
+		const mode = fc.constantFrom(...MODES);
+		await fc.assert(
+			fc.asyncProperty(arbitraryExpr(), settings, mode, async (expr, chosen, writeMode) => {
+				const plan = planOf(expr, chosen);
+				fc.pre(plan !== undefined);
+				await expectRoundTrip(join(root, "step-0"), plan, randomFiles(plan.source), writeMode);
+			}),
+			{ numRuns: 25, interruptAfterTimeLimit: 20_000 },
+		);
+	});
+});
+
+describe.each(["buffered", "direct"] as const)("entries of megabytes, written %s", (writeMode) => {
+	test.skipIf(writeMode === "direct" && !isDirect)(
+		"hold what the expressions say, within random memory budgets (direct needs O_DIRECT in the temporary folder)",
+		async () => {
+			await inTemporaryFolder(async (root) => {
+				await fc.assert(
+					fc.asyncProperty(largeJobs, async (chosen) => {
+						const plan = largePlan(chosen, torchSaveFormat);
+						const directory = join(root, "step-0");
+						const files = randomFiles(plan.source);
+						const { run, writes } = await expectRoundTrip(directory, plan, files, writeMode);
+						const { memoryBytes, writeBufferBytes } = plan.limits;
+						expect(run.peakStagingBytes).toBeLessThanOrEqual(memoryBytes - writeBufferBytes);
+						expect(run.directBytes + run.copiedBytes).toBe(run.writtenBytes);
+						expect(writes.refusals).toBe(0);
+						if (writeMode === "buffered") expect(writes.directBytes).toBe(0);
+						else expect(writes.directBytes).toBeGreaterThan(0.97 * largeBytes(plan));
+					}),
+					{ numRuns: 5, interruptAfterTimeLimit: 25_000 },
+				);
+			});
+		},
+	);
+});
+
+test("row shards of whole pages are written from where they were received", async () => {
+	await inTemporaryFolder(async (root) => {
+		const exprs = [source("a", "bfloat16", [4096, 1024]), source("b", "bfloat16", [2048, 2048])];
+		const plan = createPlan({
+			source: sourceFor(exprs, 2),
+			map: mapFor(exprs),
+			layout: gridLayout([4]),
+			format: torchSaveFormat,
+			dtype: "keep",
+			limits: limitsFor(32 * MiB),
+		});
+		for (const writeMode of MODES) {
+			const directory = join(root, writeMode);
+			const files = randomFiles(plan.source);
+			const { run, writes } = await expectRoundTrip(directory, plan, files, writeMode);
+			expect(run).toMatchObject({ directBytes: 16 * MiB, copiedBytes: 0 });
+			if (writeMode === "direct") expect(writes.directBytes).toBe(16 * MiB);
+		}
+	});
 });

@@ -25,11 +25,15 @@ export async function openCheckpointWriter(
 	const directory = await openCheckpointDirectory(options);
 	const writer: EntryWriter = createEntryWriter({
 		...options,
+		writeMode: directory.writeMode,
 		isFinished: (index) => directory.resumed.has(index),
 		record: (finished) => directory.record(finished),
 	});
 	return {
 		resumedEntries: directory.resumed.size,
+		get writes() {
+			return writer.writes;
+		},
 		get writtenBytes() {
 			return writer.writtenBytes;
 		},

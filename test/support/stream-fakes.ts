@@ -1,7 +1,13 @@
 import { crc32 } from "node:zlib";
 import { boxNumel } from "../../src/core/box.ts";
 import { itemBytes } from "../../src/core/dtype.ts";
-import type { ByteRange, ByteSource, EntrySink, ReadOptions } from "../../src/core/ports.ts";
+import type {
+	ByteRange,
+	ByteSource,
+	EntrySink,
+	ReadOptions,
+	WriteCounters,
+} from "../../src/core/ports.ts";
 import type { Source } from "../../src/core/source.ts";
 import { pull } from "../../src/plan/pull.ts";
 import type { Plan } from "../../src/plan/types.ts";
@@ -77,6 +83,15 @@ export function memorySource(
 	};
 }
 
+/** Counters of a sink that writes nothing anywhere. */
+export const NO_WRITES: WriteCounters = {
+	mode: "buffered",
+	directBytes: 0,
+	bufferedBytes: 0,
+	calls: 0,
+	refusals: 0,
+};
+
 /** A sink in memory. Checks its caller: nothing is written twice, only complete entries are finished, with their CRC. */
 export interface MemorySink extends EntrySink {
 	readonly data: readonly Uint8Array[];
@@ -87,11 +102,12 @@ export interface MemorySink extends EntrySink {
 	readonly violations: string[];
 }
 
-/** Takes the entries of `plan`; `resumed` are finished already. */
+/** Takes the entries of `plan`; `resumed` are finished already. `mode` is what it claims to be. */
 export function memorySink(
 	plan: Plan,
 	faults: Faults = noFaults(),
 	resumed: ReadonlySet<number> = new Set(),
+	mode: WriteCounters["mode"] = "buffered",
 ): MemorySink {
 	const data = plan.entries.map(
 		(entry) => new Uint8Array(boxNumel(entry.box) * itemBytes(entry.dtype)),
@@ -110,6 +126,7 @@ export function memorySink(
 		finished,
 		durable,
 		violations,
+		writes: { ...NO_WRITES, mode },
 		isFinished: (index) => resumed.has(index),
 		async write(index, offset, bytes) {
 			await guarded(faults, "write", () => {

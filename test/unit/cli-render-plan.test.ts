@@ -75,6 +75,14 @@ const PREPARATION: Preparation = {
 	[Symbol.asyncDispose]: async () => {},
 };
 
+const WRITES: ConvertSummary["writes"] = {
+	mode: "direct",
+	directBytes: 480_000,
+	bufferedBytes: 20_000,
+	calls: 6,
+	refusals: 0,
+};
+
 const SUMMARY: ConvertSummary = {
 	plan: PLAN,
 	totals: PLAN.totals,
@@ -86,7 +94,11 @@ const SUMMARY: ConvertSummary = {
 	requests: 1,
 	retries: 3,
 	headerBytes: 500,
+	transport: { connections: 4, hedges: 1, fallbacks: { "a proxy is configured": 2 } },
 	writtenBytes: 500_000,
+	writes: WRITES,
+	copiedBytes: 0,
+	checksums: "native",
 	metadataBytes: 1234,
 	wholeQkvBytes: 0,
 	resumedEntries: 1,
@@ -104,6 +116,7 @@ const SUMMARY: ConvertSummary = {
 			peakStagingBytes: 1,
 			seconds: 1,
 			backend: "cpu",
+			writes: WRITES,
 		},
 	],
 	workersReason: "bytes",
@@ -207,9 +220,11 @@ test("the summary says what was resumed and how to load the result", () => {
 		tied        1 tensor: stored under both keys (a)
 		added       1 tensor that no source has (layers.0.moe.expert_bias_E)
 		resumed     1 entry was finished by an earlier run
-		retries     3
 		workers     1 (one for every 256 MiB to fetch)
+		network     4 connections, 3 retries, 1 lagging answer continued elsewhere, 2 requests not direct: a proxy is configured
 		reshard     cpu
+		writes      O_DIRECT 480 kB, buffered 20.0 kB in 6 calls; 0 B copied first
+		checksums   native
 
 		Load it in torchtitan (2 ranks; keys of torchtitan@2026-06):
 
@@ -221,4 +236,19 @@ test("the summary says what was resumed and how to load the result", () => {
 		torchtitan ignores --checkpoint.initial_load_path while its own checkpoint folder (outputs/checkpoint by default)
 		holds a step-* folder: remove those, or give this run another --dump_folder."
 	`);
+});
+
+test.each([
+	[
+		{ mode: "buffered", directBytes: 0, bufferedBytes: 5e9, calls: 1, refusals: 0 } as const,
+		"buffered 5.00 GB in 1 call; 1.00 kB copied first",
+	],
+	[
+		{ mode: "direct", directBytes: 4e9, bufferedBytes: 1e9, calls: 9, refusals: 1 } as const,
+		"O_DIRECT 4.00 GB, buffered 1.00 GB in 9 calls; 1.00 kB copied first; O_DIRECT refused for 1 file",
+	],
+])("how the bytes were written: %j", (writes, expected) => {
+	const options = parseConvertOptions({ repo: "org/name", out: "/ckpt" });
+	const text = renderSummary({ ...SUMMARY, writes, copiedBytes: 1000 }, options);
+	expect(text).toContain(`\nwrites      ${expected}\n`);
 });
