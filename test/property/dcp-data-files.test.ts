@@ -114,7 +114,8 @@ async function expectFiles(folder: string, chosen: Stretches, how: WriteMode): P
 	const { writes, expected } = planWrites(chosen);
 	const files = expected.map((bytes, i) => ({ name: `f${i}`, bytes: bytes.length }));
 	await using data = new DataFiles({ directory: folder, files, maxOpen: 4, mode: how });
-	for (const { name } of files) writeFileSync(join(folder, name), "");
+	// As an interrupted run leaves them: at their size, with nothing in them yet.
+	for (const { name, bytes } of files) writeFileSync(join(folder, name), new Uint8Array(bytes));
 	const queue = [...writes];
 	const work = async (): Promise<void> => {
 		for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
