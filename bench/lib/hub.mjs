@@ -11,8 +11,8 @@ const program = fileURLToPath(new URL("./hub-process.mjs", import.meta.url));
  * @typedef {object} BenchHub
  * @property {string} endpoint for `HF_ENDPOINT`
  * @property {() => Promise<import("../../src/demo/local-hub.ts").RequestRecord[]>} requests since the start or the last `reset`
- * @property {() => Promise<void>} reset
- * @property {() => Promise<void>} stop
+ * @property {() => Promise<void>} reset forgets the requests so far
+ * @property {() => Promise<void>} stop ends the process
  */
 
 /**

@@ -20,8 +20,8 @@ import { findTool } from "./tools.mjs";
  * @property {string} keyFile its key
  * @property {number} pid of the worker's master
  * @property {() => Served} served what was served since the start or the last call of `resetServed`
- * @property {() => void} resetServed
- * @property {() => Promise<void>} stop
+ * @property {() => void} resetServed forgets what was served so far
+ * @property {() => Promise<void>} stop ends the processes and removes their files
  */
 
 /** @typedef {{ requests: number, bodyBytes: number }} Served answered requests, and bytes of their bodies that went out */

@@ -8,15 +8,15 @@ const directory = new URL("../results/", import.meta.url);
  * One measured figure.
  *
  * @typedef {object} Row
- * @property {string} figure
+ * @property {string} figure what was measured
  * @property {number | null} value null when skipped
- * @property {string} unit
+ * @property {string} unit of `value`
  * @property {string | null} goal `">= 0.9"`, `"<= 1.25"`, `"= 0"`; null for a figure that is only shown
  * @property {boolean | null} holds null without a goal
  * @property {unknown} runs the raw values behind `value`
  * @property {string} [skipped] why there is no value
  * @property {number} [min] of the ratios behind `value`; likewise `max`
- * @property {number} [max]
+ * @property {number} [max] see `min`
  */
 
 /** @param {number} value @param {string} goal */
@@ -84,8 +84,8 @@ export async function writeResults(name, what, rows, { python, ...facts } = {}) 
 		...facts,
 		rows,
 	};
-	await mkdir(directory, { recursive: true });
 	const file = new URL(`${name}.json`, directory);
+	await mkdir(new URL(".", file), { recursive: true });
 	await writeFile(file, `${JSON.stringify(result, undefined, "\t")}\n`);
 	return file;
 }

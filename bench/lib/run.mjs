@@ -14,15 +14,15 @@ let reports = 0;
  * What one process tree used, from its start to its end.
  *
  * @typedef {object} Usage
- * @property {string} stdout
+ * @property {string} stdout all of it
  * @property {string} stderr The last 64 KiB.
- * @property {number} wallSeconds
+ * @property {number} wallSeconds from the start of the command to its end
  * @property {number} userSeconds of the whole tree, as are the next two
- * @property {number} systemSeconds
+ * @property {number} systemSeconds see `userSeconds`
  * @property {number} cpuSeconds user and system
  * @property {number} peakProcessRssBytes the largest process of the tree
  * @property {number} blockBytesRead from a disk, as the kernel charges the processes (0 on tmpfs)
- * @property {number} blockBytesWritten
+ * @property {number} blockBytesWritten see `blockBytesRead`
  * @property {boolean} isComplete whether every process of the tree had ended
  * @property {number} [treePeakRssBytes] most of the sampled sums; shared pages count once per process. With `sampleMs`.
  * @property {number} [treePeakPrivateBytes] the same without file pages: what the tree really takes. With `sampleMs`.
@@ -87,7 +87,7 @@ function collect(stream, limit) {
  *
  * @typedef {object} Meter
  * @property {(request: unknown) => Promise<any>} ask sends one JSON line, resolves with the JSON line that answers it
- * @property {() => Promise<void>} stop
+ * @property {() => Promise<void>} stop closes stdin and waits for the end
  */
 
 /**

@@ -22,6 +22,7 @@ export async function scratchFolder(parent = tmpdir()) {
  *
  * @param {number} bytes
  * @param {number} seed 0 to 255
+ * @yields {Buffer} the next piece, which the caller may change
  */
 export function* noise(bytes, seed) {
 	const cipher = createCipheriv(

@@ -1,0 +1,87 @@
+// The stages of a conversion, each beside the best that others have: C, curl, dd, torch.
+//
+//   npm run build && npm run bench:stages [-- --quick] [-- --only receive,pipeline,crc,write,kernels]
+//
+// Writes bench/results/stages.json, or quick/stages.json, when all stages ran. Ends with 1 when outputs that must be equal are not.
+import { parseArgs } from "node:util";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { formatRows, makeSkip, writeResults } from "./lib/results.mjs";
+import { scratchFolder, writeNoise } from "./lib/scratch.mjs";
+import { findPython, findTool } from "./lib/tools.mjs";
+import { measureChecksums } from "./stages/checksum.mjs";
+import { measureKernels } from "./stages/kernels.mjs";
+import { measurePipeline } from "./stages/pipeline.mjs";
+import { measureReceiving } from "./stages/receive.mjs";
+import { serveModel } from "./stages/served.mjs";
+import { measureWriting } from "./stages/write.mjs";
+import { llama3, smallLlama3 } from "./synthetic-model.mjs";
+
+const MiB = 2 ** 20;
+const STAGES = ["crc", "kernels", "write", "receive", "pipeline"];
+
+const { values } = parseArgs({
+	options: {
+		quick: { type: "boolean", default: false },
+		only: { type: "string", default: STAGES.join() },
+	},
+});
+const isQuick = values.quick;
+const wanted = new Set(values.only.split(","));
+const pairs = isQuick ? 3 : 5;
+
+/** Sources and servers live in memory where that is possible: only what is measured touches the disk. */
+const memory = await scratchFolder(existsSync("/dev/shm") ? "/dev/shm" : undefined);
+const onDisk = await scratchFolder();
+const folder = memory.path;
+const disk = onDisk.path;
+const noiseFile = join(folder, "noise");
+
+async function overTheNetwork() {
+	const missing = ["nginx", "openssl"].map(findTool).find(({ skip }) => skip !== undefined);
+	const names = ["receive", "pipeline"].filter((name) => wanted.has(name));
+	if (missing !== undefined) return names.map((name) => makeSkip(name, missing.skip));
+	if (names.length === 0) return [];
+	const served = await serveModel(folder, isQuick ? smallLlama3() : llama3({ layers: 1 }));
+	try {
+		return [
+			...(wanted.has("receive") ? await measureReceiving(served, { pairs, folder }) : []),
+			...(wanted.has("pipeline") ? await measurePipeline(served, { pairs, folder, disk }) : []),
+		];
+	} finally {
+		await served.stop();
+	}
+}
+
+async function onTheMachine() {
+	await writeNoise(noiseFile, 64 * MiB, 3);
+	const rows = [];
+	if (wanted.has("crc")) rows.push(...(await measureChecksums({ pairs, noiseFile, repeats: 4 })));
+	if (wanted.has("kernels")) {
+		const sourceBytes = (isQuick ? 16 : 32) * MiB;
+		rows.push(...(await measureKernels({ pairs: isQuick ? 3 : 7, folder, sourceBytes })));
+	}
+	if (wanted.has("write")) {
+		rows.push(...(await measureWriting({ pairs, noiseFile, entries: isQuick ? 2 : 8, disk })));
+	}
+	return rows;
+}
+
+try {
+	const begun = performance.now();
+	const rows = [...(await onTheMachine()), ...(await overTheNetwork())];
+	const seconds = (performance.now() - begun) / 1000;
+	const what =
+		"stages of a conversion beside C, curl, dd and torch; ratios above 1 mean that ours is better";
+	const { path } = findPython(["torch"]);
+	// A part of the stages is no result to keep.
+	if (wanted.size === STAGES.length) {
+		const name = isQuick ? "quick/stages" : "stages";
+		await writeResults(name, what, rows, { python: path, isQuick, seconds });
+	}
+	console.log(formatRows(rows));
+	console.log(`${Math.round(seconds)} s`);
+} finally {
+	await memory.remove();
+	await onDisk.remove();
+}

@@ -1,0 +1,62 @@
+// Kernels to measure, as shapes: what `kernel-child.mjs` makes operations of and `kernels.py` views of torch.
+
+const MiB = 2 ** 20;
+
+/**
+ * `columns`: rows are cut into `parts` runs of `runBytes`, every part becomes dense: a tensor-parallel cut.
+ * `rotary`: heads of interleaved halves, rows of `rowBytes`: what Llama's wq and wk need.
+ * `transpose`: a matrix. `cast`: all elements. `copy`: all bytes.
+ *
+ * @typedef {object} KernelCase
+ * @property {string} name unique
+ * @property {"columns" | "rotary" | "transpose" | "cast" | "copy"} kind see above
+ * @property {string} from dtype of the source; likewise `to`
+ * @property {string} to see `from`
+ * @property {number} sourceBytes all of which are read
+ * @property {number} [runBytes] of `columns`; likewise `parts`
+ * @property {number} [parts] see `runBytes`
+ * @property {number} [rowBytes] of `rotary`; likewise `headRows`
+ * @property {number} [headRows] see `rowBytes`
+ * @property {number} [columns] of `transpose`, elements
+ */
+
+const ITEM_BYTES = { uint8: 1, float16: 2, bfloat16: 2, float32: 4 };
+
+/** Bytes of an element. @param {string} dtype */
+export function itemBytes(dtype) {
+	return ITEM_BYTES[dtype];
+}
+
+/** @param {number} sourceBytes of every case @returns {KernelCase[]} */
+export function kernelCases(sourceBytes = 32 * MiB) {
+	const bf16 = { from: "bfloat16", to: "bfloat16", sourceBytes };
+	const cases = [{ name: "copy", kind: "copy", ...bf16 }];
+	for (const runBytes of [64, 256, 512, 1024, 2048, 4096, 16384, 65536]) {
+		cases.push({ name: `columns of ${runBytes} B`, kind: "columns", runBytes, parts: 4, ...bf16 });
+	}
+	for (const rowBytes of [256, 8192, 16384]) {
+		cases.push({
+			name: `rotary rows of ${rowBytes} B`,
+			kind: "rotary",
+			rowBytes,
+			headRows: 128,
+			...bf16,
+		});
+	}
+	for (const dtype of ["uint8", "bfloat16", "float32"]) {
+		const name = `transpose of ${itemBytes(dtype)}-byte elements`;
+		cases.push({ name, kind: "transpose", columns: 2048, ...bf16, from: dtype, to: dtype });
+	}
+	const casts = [
+		["bfloat16", "float32"],
+		["float32", "bfloat16"],
+		["float16", "float32"],
+		["float32", "float16"],
+		["float16", "bfloat16"],
+		["bfloat16", "float16"],
+	];
+	for (const [from, to] of casts) {
+		cases.push({ name: `cast ${from} → ${to}`, kind: "cast", ...bf16, from, to });
+	}
+	return cases;
+}

@@ -1,0 +1,71 @@
+// One checkpoint of one-dimensional tensors through the real writer, out of page-aligned memory.
+//
+//   node write-child.mjs '{"directory","noiseFile","entries","blockBytes"}'
+import { crc32 } from "@node-rs/crc32";
+import { openSync, readSync, statSync } from "node:fs";
+import { openCheckpointWriter } from "../../dist/src/dcp/checkpoint-writer.js";
+import { torchSaveFormat } from "../../dist/src/dcp/torch-save.js";
+
+const PAGE_BYTES = 4096;
+const ALLOCATION_HEADER_BYTES = 16;
+/** Blocks that are being written at once. */
+const CONCURRENT_WRITES = 4;
+
+const { directory, noiseFile, entries: count, blockBytes } = JSON.parse(process.argv[2]);
+const dataBytes = statSync(noiseFile).size;
+const memory = new ArrayBuffer(dataBytes + PAGE_BYTES);
+const data = new Uint8Array(memory, PAGE_BYTES - ALLOCATION_HEADER_BYTES, dataBytes);
+readSync(openSync(noiseFile, "r"), data);
+const crc = crc32(data);
+
+const size = [dataBytes];
+const { prefixBytes, suffixBytes } = torchSaveFormat.geometry("uint8", size);
+// The data begins on a page of its file, as the plan has it for large entries.
+const offset = Math.ceil(prefixBytes / PAGE_BYTES) * PAGE_BYTES - prefixBytes;
+const length = prefixBytes + dataBytes + suffixBytes;
+const entries = Array.from({ length: count }, (_, i) => ({
+	fqn: `tensor${i}`,
+	dtype: "uint8",
+	box: { offset: [0], size },
+	file: `__${i}_0.distcp`,
+	offset,
+	length,
+}));
+
+const before = process.cpuUsage();
+const begun = performance.now();
+const writer = await openCheckpointWriter({
+	directory,
+	planId: "0".repeat(64),
+	entries,
+	files: entries.map(({ file }) => ({ name: file, bytes: offset + length })),
+	overwrite: true,
+});
+for (const index of entries.keys()) {
+	let next = 0;
+	const work = async () => {
+		while (next < dataBytes) {
+			const start = next;
+			next += blockBytes;
+			await writer.write(index, start, data.subarray(start, Math.min(next, dataBytes)));
+		}
+	};
+	await Promise.all(Array.from({ length: CONCURRENT_WRITES }, work));
+	await writer.finish(index, crc);
+}
+await writer.commit({
+	tensors: entries.map((entry) => ({
+		fqn: entry.fqn,
+		dtype: "uint8",
+		shape: size,
+		entries: [entry],
+	})),
+	objects: [],
+});
+const wallSeconds = (performance.now() - begun) / 1000;
+const { user, system } = process.cpuUsage(before);
+await writer[Symbol.asyncDispose]();
+const cpuSeconds = (user + system) / 1e6;
+process.stdout.write(
+	`${JSON.stringify({ cpuSeconds, wallSeconds, dataOffset: offset + prefixBytes })}\n`,
+);
