@@ -37,6 +37,15 @@ const folder = memory.path;
 const disk = onDisk.path;
 const noiseFile = join(folder, "noise");
 
+/** Tells on stderr what is being measured, and what came out as soon as it is known. */
+async function stage(name, measure) {
+	if (!wanted.has(name)) return [];
+	console.error(`${name} …`);
+	const rows = await measure();
+	console.error(formatRows(rows));
+	return rows;
+}
+
 async function overTheNetwork() {
 	const missing = ["nginx", "openssl"].map(findTool).find(({ skip }) => skip !== undefined);
 	const names = ["receive", "pipeline"].filter((name) => wanted.has(name));
@@ -45,8 +54,8 @@ async function overTheNetwork() {
 	const served = await serveModel(folder, isQuick ? smallLlama3() : llama3({ layers: 1 }));
 	try {
 		return [
-			...(wanted.has("receive") ? await measureReceiving(served, { pairs, folder }) : []),
-			...(wanted.has("pipeline") ? await measurePipeline(served, { pairs, folder, disk }) : []),
+			...(await stage("receive", () => measureReceiving(served, { pairs, folder }))),
+			...(await stage("pipeline", () => measurePipeline(served, { pairs, folder, disk }))),
 		];
 	} finally {
 		await served.stop();
@@ -55,16 +64,13 @@ async function overTheNetwork() {
 
 async function onTheMachine() {
 	await writeNoise(noiseFile, 64 * MiB, 3);
-	const rows = [];
-	if (wanted.has("crc")) rows.push(...(await measureChecksums({ pairs, noiseFile, repeats: 4 })));
-	if (wanted.has("kernels")) {
-		const sourceBytes = (isQuick ? 16 : 32) * MiB;
-		rows.push(...(await measureKernels({ pairs: isQuick ? 3 : 7, folder, sourceBytes })));
-	}
-	if (wanted.has("write")) {
-		rows.push(...(await measureWriting({ pairs, noiseFile, entries: isQuick ? 2 : 8, disk })));
-	}
-	return rows;
+	const kernels = { pairs: isQuick ? 3 : 7, folder, sourceBytes: (isQuick ? 16 : 32) * MiB };
+	const writing = { pairs, noiseFile, entries: isQuick ? 2 : 8, disk };
+	return [
+		...(await stage("crc", () => measureChecksums({ pairs, noiseFile, repeats: 4 }))),
+		...(await stage("kernels", () => measureKernels(kernels))),
+		...(await stage("write", () => measureWriting(writing))),
+	];
 }
 
 try {
@@ -79,8 +85,7 @@ try {
 		const name = isQuick ? "quick/stages" : "stages";
 		await writeResults(name, what, rows, { python: path, isQuick, seconds });
 	}
-	console.log(formatRows(rows));
-	console.log(`${Math.round(seconds)} s`);
+	console.error(`${rows.length} rows in ${Math.round(seconds)} s`);
 } finally {
 	await memory.remove();
 	await onDisk.remove();

@@ -15,9 +15,7 @@ const MAX_TARGET_BYTES = 128 * MiB;
 
 const [folder] = process.argv.slice(2);
 const backend = createCpuBackend();
-const memory =
-	backend.allocate?.(MAX_SOURCE_BYTES + MAX_TARGET_BYTES) ??
-	new Uint8Array(MAX_SOURCE_BYTES + MAX_TARGET_BYTES);
+const memory = backend.allocate(MAX_SOURCE_BYTES + MAX_TARGET_BYTES);
 const staging = memory.subarray(0, MAX_SOURCE_BYTES);
 const allTarget = memory.subarray(MAX_SOURCE_BYTES);
 
