@@ -64,7 +64,7 @@ async function overTheNetwork() {
 
 async function onTheMachine() {
 	await writeNoise(noiseFile, 64 * MiB, 3);
-	const kernels = { pairs: isQuick ? 3 : 7, folder, sourceBytes: (isQuick ? 16 : 32) * MiB };
+	const kernels = { pairs: isQuick ? 3 : 11, folder, sourceBytes: (isQuick ? 16 : 32) * MiB };
 	const writing = { pairs, noiseFile, entries: isQuick ? 2 : 8, disk };
 	return [
 		...(await stage("crc", () => measureChecksums({ pairs, noiseFile, repeats: 4 }))),

@@ -17,6 +17,8 @@ const directory = new URL("../results/", import.meta.url);
  * @property {string} [skipped] why there is no value
  * @property {number} [min] of the ratios behind `value`; likewise `max`
  * @property {number} [max] see `min`
+ * @property {Record<string, number>} [rates] medians of the variants whose ratio `value` is
+ * @property {string} [rateUnit] of `rates`
  */
 
 /** @param {number} value @param {string} goal */
@@ -40,14 +42,16 @@ function deepRounded(value) {
 }
 
 /**
- * @param {{ figure: string, value: number, unit: string, goal?: string | null, runs: unknown, min?: number, max?: number }} facts
+ * @param {{ figure: string, value: number, unit: string, goal?: string | null, runs: unknown, min?: number, max?: number, rates?: Record<string, number>, rateUnit?: string }} facts
  * @returns {Row}
  */
-export function makeRow({ figure, value, unit, goal = null, runs, ...rest }) {
+export function makeRow({ figure, value: exact, unit, goal = null, runs, ...rest }) {
+	// The goal is held against what the row says: 0.99996 is shown as 1.
+	const value = rounded(exact);
 	const holds = goal === null ? null : meets(value, goal);
 	return {
 		figure,
-		value: rounded(value),
+		value,
 		unit,
 		goal,
 		holds,
@@ -90,6 +94,13 @@ export async function writeResults(name, what, rows, { python, ...facts } = {}) 
 	return file;
 }
 
+/** @param {Row} row */
+function formatRates({ rates, rateUnit }) {
+	if (rates === undefined) return "";
+	const each = Object.entries(rates).map(([name, rate]) => `${name} ${rate}`);
+	return `  [${each.join(", ")} ${rateUnit}]`;
+}
+
 /** The rows as lines for a terminal. @param {readonly Row[]} rows */
 export function formatRows(rows) {
 	const width = Math.max(...rows.map(({ figure }) => figure.length));
@@ -99,7 +110,7 @@ export function formatRows(rows) {
 			if (row.skipped !== undefined) return `${name}  skipped: ${row.skipped}`;
 			const range = row.min === undefined ? "" : ` (${row.min} … ${row.max})`;
 			const goal = row.goal === null ? "" : `  goal ${row.goal}: ${row.holds ? "holds" : "MISSED"}`;
-			return `${name}  ${row.value} ${row.unit}${range}${goal}`;
+			return `${name}  ${row.value} ${row.unit}${range}${goal}${formatRates(row)}`;
 		})
 		.join("\n");
 }
