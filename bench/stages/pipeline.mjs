@@ -1,15 +1,13 @@
 // Stage: the whole of it. Ours is the command line: one worker converts a model whose shards are rows. Beside it the C program that
 // receives the same bytes, checksums and writes them, and curl, which does not checksum. All of them leave nothing unwritten: ours
 // and C end with what they wrote on the disk.
-import { execFileSync } from "node:child_process";
 import { closeSync, openSync, readSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { crc32 } from "node:zlib";
-import { interleave } from "../lib/pairs.mjs";
+import { interleave, median } from "../lib/pairs.mjs";
 import { makeRow, makeSkip } from "../lib/results.mjs";
-import { median } from "../lib/pairs.mjs";
 import { runMeasured } from "../lib/run.mjs";
 import { findTool } from "../lib/tools.mjs";
 import { assertHoldsRows } from "./checkpoint-equality.mjs";
@@ -18,13 +16,7 @@ import { assertEqual, compare, costOf } from "./stage.mjs";
 
 const cli = fileURLToPath(new URL("../../dist/bin/hf-stream-dcp.js", import.meta.url));
 const GOALS = { HTTP: ">= 0.9", TLS: ">= 0.95" };
-const FLAGS = ["--target", "hf", "--dp-shard", "8", "--quiet", ...oneWorker()];
-
-/** Older versions have one worker and no flag to say so. */
-function oneWorker() {
-	const help = execFileSync(process.execPath, [cli, "--help"], { encoding: "utf8" });
-	return help.includes("--workers") ? ["--workers", "1"] : [];
-}
+const FLAGS = ["--target", "hf", "--dp-shard", "8", "--workers", "1", "--quiet"];
 
 /**
  * @param {import("./served.mjs").Served} served
