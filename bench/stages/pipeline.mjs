@@ -1,6 +1,6 @@
 // Stage: the whole of it. Ours is the command line: one worker converts a model whose shards are rows. Beside it the C program that
-// receives the same bytes, checksums and writes them, and curl, which does not checksum. All of them leave nothing unwritten: ours
-// and C end with what they wrote on the disk.
+// receives the same bytes, checksums and writes them, and curl. Ours and C end with everything on the disk; curl neither checksums nor
+// syncs.
 import { closeSync, openSync, readSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
