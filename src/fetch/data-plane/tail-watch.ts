@@ -27,9 +27,11 @@ const MAX_RATES = 16;
 const MIN_BODY_BYTES = 1024 * 1024;
 
 /** A body lags when it would take so many times as long as a usual one, */
-const LAG_FACTOR = 2;
+const LAG_FACTOR = 3;
 /** and this much longer, milliseconds: what a new connection may cost. */
-const LAG_MS = 1500;
+const LAG_MS = 2000;
+/** It must do so at as many looks in a row: a busy moment of either side is no lag. */
+const LAGGING_LOOKS = 2;
 
 /** Cuts without a body that came whole between them: more do not help where the origin itself has become slow. */
 const MAX_CUTS = 4;
@@ -45,6 +47,8 @@ interface Watched {
 	readonly startedAt: number;
 	lookedAt: number;
 	lookedBytes: number;
+	/** Looks in a row at which it lagged. */
+	lagged: number;
 }
 
 /** Watches the bodies of one origin. */
@@ -63,8 +67,12 @@ export function createTailWatch(options: TailWatchOptions): TailWatch {
 			one.lookedAt = now;
 			one.lookedBytes = bytes;
 			const rate = (bytes - lookedBytes) / (now - lookedAt);
-			if (rates.length < MIN_RATES || isWaiting() || cuts >= MAX_CUTS) continue;
-			if (!isLagging(body.totalBytes - bytes, rate, usual)) continue;
+			const lagsNow =
+				rates.length >= MIN_RATES &&
+				!isWaiting() &&
+				isLagging(body.totalBytes - bytes, rate, usual);
+			one.lagged = lagsNow ? one.lagged + 1 : 0;
+			if (one.lagged < LAGGING_LOOKS || cuts >= MAX_CUTS) continue;
 			cuts++;
 			lags(body);
 		}
@@ -79,7 +87,7 @@ export function createTailWatch(options: TailWatchOptions): TailWatch {
 		add(body) {
 			if (body.totalBytes < MIN_BODY_BYTES) return () => {};
 			const now = clock.now();
-			const one = { body, startedAt: now, lookedAt: now, lookedBytes: 0 };
+			const one = { body, startedAt: now, lookedAt: now, lookedBytes: 0, lagged: 0 };
 			watched.add(one);
 			if (looking === undefined) {
 				looking = new AbortController();
