@@ -28,12 +28,16 @@ export class BufferedWriter {
 		this.#now = now;
 	}
 
-	/** Writes all of a segment. */
-	async write(handle: FileHandle, { position, parts }: Segment): Promise<void> {
+	/**
+	 * Writes all of a segment.
+	 *
+	 * @param waits - Whether another write holds the file at the moment: then the calling thread would wait for it.
+	 */
+	async write(handle: FileHandle, { position, parts }: Segment, waits: boolean): Promise<void> {
 		let pending: readonly Uint8Array[] = slice(parts, 0);
 		let cursor = position;
 		while (pending.length > 0) {
-			const bytes = await this.#writeOnce(handle, cursor, pending);
+			const bytes = await this.#writeOnce(handle, cursor, pending, waits);
 			this.#onCall(bytes);
 			cursor += bytes;
 			pending = slice(pending, bytes);
@@ -45,9 +49,11 @@ export class BufferedWriter {
 		handle: FileHandle,
 		position: number,
 		parts: readonly Uint8Array[],
+		waits: boolean,
 	): Promise<number> {
 		const start = this.#now();
-		if (start < this.#waitsUntil) return (await handle.writev([...parts], position)).bytesWritten;
+		if (waits || start < this.#waitsUntil)
+			return (await handle.writev([...parts], position)).bytesWritten;
 		const bytes = writevSync(handle.fd, slice(parts, 0, PIECE_BYTES), position);
 		const end = this.#now();
 		if (end - start > SLOW_MS) this.#waitsUntil = end + PATIENCE_MS;

@@ -24,6 +24,8 @@ interface OpenFile {
 	direct: Promise<FileHandle> | undefined;
 	/** Operations in progress; it is not closed before they end. */
 	users: number;
+	/** Writes past the page cache in progress: each holds the file alone while it fills a hole (ext4, xfs). */
+	directWrites: number;
 }
 
 /** Syncs in flight. The disk queues more than that, and Node's other threads go on writing. */
@@ -103,7 +105,7 @@ export class DataFiles implements AsyncDisposable {
 			const { direct, buffered } = isDirect
 				? splitAtPages(position, parts)
 				: { direct: [], buffered: [whole] };
-			for (const segment of buffered) await this.#buffered.write(await file.handle, segment);
+			for (const segment of buffered) await this.#writeBuffered(file, segment);
 			for (const segment of direct) await this.#writePages(index, file, segment);
 		});
 		// Afterwards: a sync that began before the write ended does not cover it.
@@ -151,7 +153,11 @@ export class DataFiles implements AsyncDisposable {
 		}
 		if (done === pages.length) return;
 		const rest = { position: position + done, parts: [pages.subarray(done)] };
-		await this.#buffered.write(await file.handle, rest);
+		await this.#writeBuffered(file, rest);
+	}
+
+	async #writeBuffered(file: OpenFile, segment: Segment): Promise<void> {
+		await this.#buffered.write(await file.handle, segment, file.directWrites > 0);
 	}
 
 	/** Bytes that one direct write wrote; 0 when the file refuses such writes, which it is not asked for again. */
@@ -162,6 +168,7 @@ export class DataFiles implements AsyncDisposable {
 		position: number,
 	): Promise<number> {
 		if (this.#refusing.has(index)) return 0;
+		file.directWrites++;
 		try {
 			file.direct ??= this.#openDirect(index, file);
 			const handle = await file.direct;
@@ -173,6 +180,8 @@ export class DataFiles implements AsyncDisposable {
 			if (!this.#refusing.has(index)) this.#writes.refusals++;
 			this.#refusing.add(index);
 			return 0;
+		} finally {
+			file.directWrites--;
 		}
 	}
 
@@ -202,7 +211,7 @@ export class DataFiles implements AsyncDisposable {
 	#acquire(index: number): OpenFile {
 		let file = this.#open.get(index);
 		if (file === undefined) {
-			file = { handle: this.#openAt(index), direct: undefined, users: 0 };
+			file = { handle: this.#openAt(index), direct: undefined, users: 0, directWrites: 0 };
 			// A failure reaches whoever awaits the handle; without a listener it would also end the process.
 			file.handle.catch(() => this.#open.delete(index));
 		}

@@ -21,7 +21,7 @@ afterEach(async () => {
 
 /** A writer on a clock that moves by `step` at every look, and the calls it made. */
 function setUp() {
-	const state = { step: 0, time: 0, pooled: 0, calls: [] as number[] };
+	const state = { step: 0, time: 0, pooled: 0, waits: false, calls: [] as number[] };
 	const writer = new BufferedWriter(
 		(bytes) => state.calls.push(bytes),
 		() => (state.time += state.step),
@@ -34,7 +34,7 @@ function setUp() {
 		},
 	} as unknown as FileHandle;
 	const write = (position: number, ...parts: Uint8Array[]): Promise<void> =>
-		writer.write(watched, { position, parts });
+		writer.write(watched, { position, parts }, state.waits);
 	return { state, write };
 }
 
@@ -72,6 +72,16 @@ describe("buffered writes", () => {
 		expect(state.calls).toEqual([1000, 1000, 1000, 1000]);
 		const written = readFileSync(join(directory, "f"));
 		expect(Buffer.compare(written, Buffer.concat([bytes, bytes, bytes, bytes]))).toBe(0);
+	});
+
+	test("go to Node's threads while another write holds the file", async () => {
+		const { state, write } = setUp();
+		state.waits = true;
+		await write(0, randomBytes(1000, 1));
+		expect(state.pooled).toBe(1);
+		state.waits = false;
+		await write(1000, randomBytes(1000, 2));
+		expect(state.pooled).toBe(1);
 	});
 
 	test("of nothing make no call", async () => {
