@@ -2,8 +2,7 @@ import { invariant } from "../core/errors.ts";
 import { at } from "../core/shape.ts";
 import { componentsOf, type Component } from "./components.ts";
 import { divide } from "./divide.ts";
-import { rangeBytes } from "./footprint.ts";
-import { memoryOf, requestsOf } from "./totals.ts";
+import { tileTotals } from "./totals.ts";
 import type { Plan, PlanEntry, PlanSlab, PlanTensor, PlanTile, PlanTotals } from "./types.ts";
 
 /** One worker's part of a plan. */
@@ -127,23 +126,12 @@ function totalsOf(
 	{ limits, totals }: Plan,
 	share: Pick<Plan, "tiles" | "entries" | "files">,
 ): PlanTotals {
-	let fetchBytes = 0;
-	let stagingBytes = 0;
-	let largestTileBytes = 0;
-	for (const tile of share.tiles) {
-		fetchBytes += rangeBytes(tile.ranges);
-		stagingBytes += tile.stagingBytes;
-		largestTileBytes = Math.max(largestTileBytes, tile.stagingBytes);
-	}
 	return {
-		fetchBytes,
-		requests: requestsOf(share.tiles, limits),
+		...tileTotals(share.tiles, limits),
 		writeBytes: share.entries.reduce((sum, { length }) => sum + length, 0),
 		entries: share.entries.length,
 		entriesCut: 0,
 		files: share.files.length,
-		memoryBytes: memoryOf(stagingBytes, limits),
-		largestTileBytes,
 		rankBytes: totals.rankBytes,
 	};
 }
