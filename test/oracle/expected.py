@@ -49,7 +49,7 @@ def interleave_rotary_halves(weight, heads):
 
 
 def torchtitan_state(config, tensors, names):
-    """The state dict torchtitan would hold: key → tensor. `names` is "june" or "main"."""
+    """The state dict torchtitan would hold: key → tensor, a view where it can be. `names` is "june" or "main"."""
     text = config.get("text_config", config)
     family = {"llama": "llama3", "llama4": "llama4", "llama4_text": "llama4"}.get(config["model_type"], "qwen3")
     state, stacks = {}, {}
@@ -92,10 +92,10 @@ def put_layer_tensor(state, stacks, layer, rest, tensor, text, family, names):
             state[f"{layer}moe.expert_bias_E"] = torch.zeros(tensor.shape[0], dtype=torch.float32)
         case ["feed_forward", "experts", "gate_up_proj"]:
             gate, up = tensor.chunk(2, dim=2)
-            state[f"{experts}w1_EFD"] = gate.mT.contiguous()
-            state[f"{experts}w3_EFD"] = up.mT.contiguous()
+            state[f"{experts}w1_EFD"] = gate.mT
+            state[f"{experts}w3_EFD"] = up.mT
         case ["feed_forward", "experts", "down_proj"]:
-            state[f"{experts}w2_EDF"] = tensor.mT.contiguous()
+            state[f"{experts}w2_EDF"] = tensor.mT
         case ["mlp", "experts", expert, kind]:
             stacks.setdefault(f"{experts}{STACKED[kind]}", {})[int(expert)] = tensor
         case _:
@@ -111,8 +111,10 @@ def write_expected(job):
     dtype = getattr(torch, job["dtype"]) if job.get("dtype") else None
     save_file(
         {
-            # Cloned, because safetensors refuses tensors that share memory (tied embeddings).
-            key: (tensor if dtype is None or key.endswith("expert_bias_E") else tensor.to(dtype)).clone()
+            # Cloned, because safetensors refuses tensors that share memory (tied embeddings) or are transposed.
+            key: (tensor if dtype is None or key.endswith("expert_bias_E") else tensor.to(dtype)).clone(
+                memory_format=torch.contiguous_format
+            )
             for key, tensor in state.items()
         },
         job["file"],
