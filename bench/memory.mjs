@@ -1,97 +1,163 @@
-// Peak memory of one conversion: a 4 GB model, served by a Hub in another process, through the built command line.
+// Peak memory of a conversion with one worker: by budget and model, and whether it grows with the model.
 //
-//   npm run build && npm run bench:memory [-- --memory 512MiB]
-import { execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { cpus, tmpdir, totalmem } from "node:os";
+//   npm run build && npm run bench:memory [-- --quick | --full]
+//
+// `--full` takes the 60 GB model instead of one of 12 GB.
+import { mkdir, readdir, rm, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { writeSyntheticModel } from "./synthetic-model.mjs";
+import { setTimeout as delay } from "node:timers/promises";
+import { startNetwork } from "./lib/networks.mjs";
+import { startNginx } from "./lib/nginx.mjs";
+import { median } from "./lib/pairs.mjs";
+import { formatRows, makeRow, makeSkip, writeResults } from "./lib/results.mjs";
+import { runMeasured } from "./lib/run.mjs";
+import { scratchFolder } from "./lib/scratch.mjs";
+import { CLI, hasFlag, readSettings, resultName, say, TARGET } from "./lib/settings.mjs";
+import { findTool } from "./lib/tools.mjs";
+import { llama3, modelBytes, smallLlama3, writeModel } from "./synthetic-model.mjs";
 
-const here = dirname(fileURLToPath(import.meta.url));
-const cli = join(here, "../dist/bin/hf-stream-dcp.js");
-const reporter = join(here, "report-peak-rss.mjs");
-const layout = ["--dp-shard=8", "--tp=2", "--target=torchtitan@2026-06", "--workers=1"];
-const extra = process.argv.slice(2);
+const settings = readSettings();
+const rounds = settings.rounds ?? (settings.isQuick ? 1 : 3);
+/** Both ways of cutting at once, so that rows, columns and experts go through the kernels. */
+const layout = ["--dp-shard", "8", "--tp", "2", ...TARGET];
+const oneWorker = hasFlag("--workers") ? ["--workers", "1"] : [];
 
-/** Runs the command line to its end and returns its peak resident memory and wall time. */
-async function measure(folder, args, env) {
-	const peakFile = join(folder, "peak.json");
-	const started = performance.now();
-	const child = spawn(process.execPath, ["--import", reporter, cli, ...args], {
-		stdio: ["ignore", "ignore", "inherit"],
-		env: { PATH: process.env["PATH"], ...env, PEAK_RSS_FILE: peakFile },
-	});
-	const [code] = await once(child, "close");
-	const seconds = (performance.now() - started) / 1000;
-	if (code !== 0) throw new Error(`hf-stream-dcp ${args.join(" ")} ended with ${code}`);
-	return { seconds, ...JSON.parse(await readFile(peakFile, "utf8")) };
+/** Below this much free space the run with the large model is given up. */
+const SPARE_DISK_BYTES = 5e9;
+
+/** @returns two models of the same shapes, of which the second has many times the layers */
+function growingModels() {
+	if (settings.isQuick) return [smallLlama3({ layers: 4 }), smallLlama3({ layers: 24 })];
+	// 2.3 GB, and 60.0 GB or 12.3 GB.
+	return [llama3({ layers: 4 }), llama3({ layers: settings.isFull ? 136 : 27 })];
 }
 
-async function startHub(models) {
-	const child = spawn(process.execPath, [join(here, "serve-models.mjs"), models], {
-		stdio: ["pipe", "pipe", "inherit"],
-	});
-	for await (const endpoint of createInterface({ input: child.stdout })) {
-		return { endpoint, stop: () => child.kill() };
-	}
-	throw new Error("the local Hub did not start");
-}
-
-async function directoryBytes(directory) {
-	const names = await readdir(directory);
-	const sizes = await Promise.all(
-		names.map(async (name) => (await stat(join(directory, name))).size),
-	);
-	return sizes.reduce((sum, size) => sum + size, 0);
-}
-
-function machine() {
-	const model = cpus()[0]?.model.trim();
-	return { cpu: model, cores: cpus().length, memoryBytes: totalmem(), platform: process.platform };
-}
-
-function commit() {
-	try {
-		return execFileSync("git", ["rev-parse", "--short", "HEAD"], {
-			cwd: here,
-			encoding: "utf8",
-		}).trim();
-	} catch {
-		return undefined;
-	}
-}
-
-const folder = await mkdtemp(join(tmpdir(), "hf-stream-dcp-bench-"));
-let hub;
-try {
-	const modelBytes = await writeSyntheticModel(join(folder, "models/synthetic"));
-	hub = await startHub(join(folder, "models"));
-	const env = { HF_ENDPOINT: hub.endpoint, HF_HOME: join(folder, "home") };
-	const idle = await measure(folder, ["--version"], env);
-	const out = join(folder, "checkpoint");
-	const run = await measure(folder, ["tests/synthetic", "--out", out, ...layout, ...extra], env);
-	const result = {
-		what: "peak resident memory of converting a Llama-shaped model through the command line",
-		date: new Date().toISOString(),
-		commit: commit(),
-		machine: machine(),
-		node: process.version,
-		flags: [...layout, ...extra].join(" "),
-		modelBytes,
-		checkpointBytes: await directoryBytes(out),
-		seconds: Number(run.seconds.toFixed(2)),
-		bytesPerSecond: Math.round(modelBytes / run.seconds),
-		peakRssBytes: run.peakRssBytes,
-		peakRssMiB: Math.round(run.peakRssBytes / 2 ** 20),
-		idlePeakRssMiB: Math.round(idle.peakRssBytes / 2 ** 20),
-	};
-	const text = `${JSON.stringify(result, undefined, "\t")}\n`;
-	await writeFile(join(here, "results/memory.json"), text);
-	process.stdout.write(text);
-} finally {
-	hub?.stop();
+/** Converts `tests/NAME` of the network's Hub. @returns {Promise<number>} peak resident memory, MB of a million bytes */
+async function peakMegabytes({ name, network, folder, flags }) {
 	await rm(folder, { recursive: true, force: true });
+	await mkdir(folder, { recursive: true });
+	const where = [`tests/${name}`, "--out", join(folder, "out"), "--quiet"];
+	const args = [CLI, ...where, ...layout, ...oneWorker, ...flags];
+	const { peakProcessRssBytes } = await runMeasured(process.execPath, args, {
+		env: { ...network.env, HF_HOME: join(folder, "home") },
+		timeoutMs: 1_800_000,
+	});
+	await rm(folder, { recursive: true, force: true });
+	return peakProcessRssBytes / 1e6;
 }
+
+/** Gives the zeros in finished parts of a checkpoint back to the disk while it is being written: what is written is not kept. */
+async function digHoles(folder, signal) {
+	while (!signal.aborted) {
+		const { bavail, bsize } = await statfs(dirname(folder));
+		if (bavail * bsize < SPARE_DISK_BYTES) throw new Error(`less than 5 GB are free at ${folder}`);
+		const names = await readdir(join(folder, "out")).catch(() => []);
+		for (const name of names.filter((each) => each.endsWith(".distcp"))) {
+			// A file may be renamed or gone in between.
+			await runMeasured("fallocate", ["--dig-holes", join(folder, "out", name)]).catch(() => {});
+		}
+		await delay(200, undefined, { signal }).catch(() => {});
+	}
+}
+
+async function peakOfSparse(options) {
+	const ended = new AbortController();
+	const digging = digHoles(options.folder, ended.signal);
+	try {
+		return await Promise.race([peakMegabytes(options), digging.then(() => Number.NaN)]);
+	} finally {
+		ended.abort();
+		await digging.catch(() => {});
+	}
+}
+
+/** @returns {Promise<number[]>} */
+async function repeat(work) {
+	const values = [];
+	for (let round = 0; round < rounds; round++) values.push(await work());
+	return values;
+}
+
+async function budgetRows(context) {
+	const budgets = [
+		{ title: "default budget", flags: [], goal: "<= 300" },
+		{ title: "--memory 128MiB", flags: ["--memory", "128MiB"], goal: "<= 180" },
+	];
+	const rows = [];
+	for (const name of Object.keys(settings.models)) {
+		for (const { title, flags, goal } of budgets) {
+			const runs = await repeat(() => peakMegabytes({ name, flags, ...context }));
+			say(`  ${name}, ${title}: ${runs.map((each) => each.toFixed(0)).join(" ")} MB`);
+			const figure = `memory, ${name}, one worker, ${title}: peak RSS`;
+			rows.push(makeRow({ figure, value: Math.max(...runs), unit: "MB", goal, runs }));
+		}
+	}
+	return rows;
+}
+
+async function growthRow(context, models) {
+	const [few, many] = models.map((model) => `${(modelBytes(model) / 1e9).toFixed(1)} GB`);
+	const runs = [];
+	for (let round = 0; round < (settings.isFull ? 1 : rounds); round++) {
+		const small = await peakOfSparse({ name: "small", flags: [], ...context });
+		const large = await peakOfSparse({ name: "large", flags: [], ...context });
+		say(`  ${few}: ${small.toFixed(0)} MB, ${many}: ${large.toFixed(0)} MB`);
+		runs.push({ small, large, change: Math.abs(large / small - 1) });
+	}
+	const figure = `memory: change of the peak RSS from ${few} to ${many}`;
+	const value = median(runs.map(({ change }) => change));
+	return makeRow({ figure, value, unit: "of the smaller", goal: "<= 0.1", runs });
+}
+
+async function main() {
+	const served = await scratchFolder();
+	const work = await scratchFolder();
+	let nginx;
+	let network;
+	try {
+		const models = growingModels();
+		say("memory: writing models");
+		for (const [name, model] of Object.entries(settings.models))
+			await writeModel(join(served.path, name), model);
+		await writeModel(join(served.path, "small"), models[0], { isSparse: true });
+		await writeModel(join(served.path, "large"), models[1], { isSparse: true });
+		nginx = await startNginx({ directory: served.path });
+		const repos = (await readdir(served.path)).map((name) => ({
+			id: `tests/${name}`,
+			directory: join(served.path, name),
+			cdnFolder: name,
+		}));
+		network = await startNetwork("http", { nginx, repos, pieceBytes: 0 });
+		const context = { network, folder: join(work.path, "run") };
+		const idle = await runMeasured(process.execPath, [CLI, "--version"]);
+		await finish([
+			...(await budgetRows(context)),
+			await growthRow(context, models),
+			makeRow({
+				figure: "memory: peak RSS of --version",
+				value: idle.peakProcessRssBytes / 1e6,
+				unit: "MB",
+				runs: [],
+			}),
+		]);
+	} finally {
+		await network?.stop();
+		await nginx?.stop();
+		await work.remove();
+		await served.remove();
+	}
+}
+
+async function finish(rows) {
+	const what = "peak resident memory of the command line, one worker, from a Hub on loopback";
+	await writeResults(resultName("memory", settings), what, rows, {
+		isQuick: settings.isQuick,
+		rounds,
+		flags: [...layout, ...oneWorker].join(" "),
+	});
+	console.log(formatRows(rows));
+}
+
+const nginxFound = findTool("nginx");
+if (nginxFound.skip === undefined) await main();
+else await finish([makeSkip("memory: peak RSS", nginxFound.skip, "<= 300")]);
