@@ -1,0 +1,92 @@
+// Prints the README's section about the benchmark, with the numbers of results/latest.json and of the machine they come from.
+//
+//   node bench/section.mjs [--quick]
+import { readFile } from "node:fs/promises";
+import { readSettings, resultName } from "./lib/settings.mjs";
+
+const settings = readSettings();
+const read = async (name) => {
+	const file = new URL(`results/${resultName(name, settings)}.json`, import.meta.url);
+	return JSON.parse(await readFile(file, "utf8"));
+};
+const rows = await read("latest");
+const { machine, date, versions, commit } = await read("prepare");
+const values = new Map(rows.map(({ figure, value }) => [figure, value]));
+
+const WAYS = [
+	["A fp32", "`snapshot_download`, then `convert_from_hf.py`'s method, fp32 (its default)"],
+	["A bf16", "the same in bf16"],
+	["B", "`snapshot_download`, then 4 gloo ranks and `dcp.save`, laid out"],
+	["ours", "hf-stream-dcp"],
+	["curl to null", "floor: `curl` of all bytes to nowhere"],
+	["dd", "floor: `dd` of all bytes with `fsync`"],
+];
+
+function cell(figure, digits = 1) {
+	const value = values.get(figure);
+	return value === undefined || value === null ? "–" : value.toFixed(digits);
+}
+
+function table(head, lines) {
+	const row = (cells) => `| ${cells.join(" | ")} |`;
+	return [row(head), row(head.map(() => "---")), ...lines.map(row)].join("\n");
+}
+
+function prepareTable() {
+	const of = (name) => (model) =>
+		`${cell(`prepare, ${model}, tls: ${name}, wall`)} s, ${cell(`prepare, ${model}, tls: ${name}, CPU`)} CPU-s, ${cell(`prepare, ${model}, tls: ${name}, peak memory`, 0)} MB`;
+	return table(
+		["empty disk → synced checkpoint, TLS", "Llama-3-like", "Llama-4-like"],
+		WAYS.map(([name, title]) => [title, ...["llama3", "llama4"].map(of(name))]),
+	);
+}
+
+function useTable() {
+	const of = (name, ranks) => {
+		const title = `use, llama3, fsdp ${ranks}: ${name}`;
+		const amount = values.get(`${title}, bytes read / owned, worst rank`);
+		return `${cell(`${title}, wall`)} s${amount === undefined ? "" : `, ${amount.toFixed(2)}×`}`;
+	};
+	const ranks = [1, 2, 4, 8].filter((count) =>
+		values.has(`use, llama3, fsdp ${count}: ours, wall`),
+	);
+	const names = [
+		["A", "`convert_from_hf.py`'s checkpoint"],
+		["ours", "hf-stream-dcp's"],
+		["HF files", "safetensors on the local disk, torch's own reader"],
+	];
+	return table(
+		["`dcp.load`, FSDP, bytes read / owned", ...ranks.map((count) => `${count} ranks`)],
+		names.map(([name, title]) => [title, ...ranks.map((count) => of(name, count))]),
+	);
+}
+
+function goalTable() {
+	const goals = rows.filter(({ figure }) => figure.endsWith(", worst case"));
+	return table(
+		["figure, worst of all cases", "measured", "goal", ""],
+		goals.map(({ figure, value, unit, goal, holds }) => [
+			figure.replace(", worst case", ""),
+			`${value} ${unit}`,
+			goal,
+			holds ? "holds" : "missed",
+		]),
+	);
+}
+
+const gigabytes = Math.round(machine.memoryBytes / 1e9);
+process.stdout.write(`## Benchmark
+
+![Time to prepare and to load a checkpoint](docs/bench.svg)
+
+${prepareTable()}
+
+${useTable()}
+
+${goalTable()}
+
+Models of 2.3 GB in bf16, served by nginx on the same machine: ${machine.cores} cores of ${machine.cpu}, ${gigabytes} GB, Node ${versions.node.replace("v", "")}, torch ${versions.torch}, huggingface_hub ${versions.huggingface_hub};
+${date.slice(0, 10)}, commit ${commit.slice(0, 7)}. Medians; every checkpoint was compared with its source, bit for bit, before its time counted. The last
+line of the second table is real: on one machine that already has the files on a local disk, torch's reader beats any DCP. How it is measured, and
+what else: [bench/README.md](bench/README.md). \`npm run build && npm run bench -- --quick\` repeats a small version.
+`);
