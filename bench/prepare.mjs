@@ -26,7 +26,7 @@ import { prepareRows } from "./prepare-rows.mjs";
 import { prepareVariants } from "./prepare-variants.mjs";
 
 const settings = readSettings();
-const rounds = settings.isQuick ? 1 : (settings.rounds ?? 3);
+const rounds = settings.rounds ?? (settings.isQuick ? 1 : 3);
 const networkNames = settings.networks ?? Object.keys(NETWORKS);
 /** 8 MiB, and of small models as many pieces as of large ones. */
 const pieceBytes = settings.isQuick ? 2 ** 20 : 8 * 2 ** 20;
@@ -74,41 +74,34 @@ async function runOnce({ variant, folder, network, nginx }) {
 	};
 }
 
-/** Rounds of all variants; the order turns by one place each round, so that none always follows the same one. */
-async function runRounds({ variants, count, check, ...rest }) {
-	const records = [];
-	for (let round = 0; round < count; round++) {
-		const turn = round % variants.length;
-		const record = {};
-		for (const variant of [...variants.slice(turn), ...variants.slice(0, turn)]) {
-			record[variant.name] = await runOnce({ variant, ...rest });
-			const { wallSeconds, cpuSeconds } = record[variant.name];
-			say(`    ${variant.name}: ${wallSeconds.toFixed(2)} s, CPU ${cpuSeconds.toFixed(2)} s`);
-			if (variant.dtype !== undefined) await check?.(variant);
-		}
-		records.push(record);
+/** One run of every variant; the order turns by one place each round, so that none always follows the same one. */
+async function runRound(round, { variants, check, ...rest }) {
+	const turn = round % variants.length;
+	const record = {};
+	for (const variant of [...variants.slice(turn), ...variants.slice(0, turn)]) {
+		record[variant.name] = await runOnce({ variant, ...rest });
+		const { wallSeconds, cpuSeconds } = record[variant.name];
+		say(`    ${variant.name}: ${wallSeconds.toFixed(2)} s, CPU ${cpuSeconds.toFixed(2)} s`);
+		if (variant.dtype !== undefined) await check?.(variant);
 	}
-	return records;
+	return record;
 }
 
 /**
- * One round whose checkpoints are compared with the source in torch, then the rounds that count. A quick run has only the first.
+ * A round whose checkpoints torch compares with the source, each before the next one is made.
  *
- * @throws {Error} when a checkpoint differs
+ * @throws {Error} when a checkpoint differs: then no time counts
  */
-async function compareThenMeasure({ directory, ...shared }) {
-	const counted = { ...shared, count: rounds };
+async function runCheckedRound(shared, directory) {
 	if (python.path === undefined)
-		return { equality: { skipped: python.skip }, runs: await runRounds(counted) };
-	const checker = startEqualityCheck(python.path, directory);
+		return { equality: { skipped: python.skip }, record: await runRound(0, shared) };
+	const checker = await startEqualityCheck(python.path, directory);
 	const compared = [];
 	const check = async ({ name, dtype }) => {
 		compared.push({ name, ...(await checker.check(name, join(shared.folder, "out"), dtype)) });
 	};
 	try {
-		const first = await runRounds({ ...shared, count: 1, check });
-		await checker.stop();
-		return { equality: { compared }, runs: settings.isQuick ? first : await runRounds(counted) };
+		return { equality: { compared }, record: await runRound(0, { ...shared, check }) };
 	} finally {
 		await checker.stop();
 	}
@@ -126,15 +119,18 @@ async function measureModel({ modelName, models, folder, network, nginx }) {
 		network,
 		hasCurl: findTool("curl").path !== undefined,
 	});
-	say(`  ${modelName}, ${network.name}: equality, then ${rounds} rounds`);
+	say(`  ${modelName}, ${network.name}`);
 	const shared = { variants, folder: join(folder, "run"), network, nginx };
-	const measured = await compareThenMeasure({ directory, ...shared });
+	const { equality, record } = await runCheckedRound(shared, directory);
+	const runs = [record];
+	while (runs.length < rounds) runs.push(await runRound(runs.length, shared));
 	await rm(shared.folder, { recursive: true, force: true });
 	return {
 		modelName,
 		networkName: network.name,
 		neededBytes: await weightBytes(directory),
-		...measured,
+		equality,
+		runs,
 	};
 }
 

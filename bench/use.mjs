@@ -12,7 +12,7 @@ import { findPython } from "./lib/tools.mjs";
 import { useRows } from "./use-rows.mjs";
 
 const settings = readSettings();
-const rounds = settings.rounds ?? (settings.isQuick ? 1 : 5);
+const rounds = settings.rounds ?? (settings.isQuick ? 1 : 3);
 const worlds = settings.isQuick ? [2, 4] : [1, 2, 4, 8];
 const python = findPython(["torch", "safetensors"]);
 const environment = {
@@ -52,7 +52,7 @@ async function prepareCheckpoints(folder, model) {
 	await run(python.path, [rival("convert_from_hf.py"), a]);
 	const b = job({ out: join(folder, "b"), world: RIVAL_RANKS });
 	await run(python.path, [rival("laid_out_ranks.py"), b]);
-	const checker = startEqualityCheck(python.path, model);
+	const checker = await startEqualityCheck(python.path, model);
 	const compared = [];
 	try {
 		for (const name of ["ours-fsdp", "ours-tp", "a", "b"]) {

@@ -9,14 +9,16 @@ import { rival } from "./settings.mjs";
  */
 
 /**
- * Starts a Python that compares checkpoints of one model with what torchtitan's mapping makes of the local snapshot.
+ * Starts a Python that compares checkpoints of one model with what torchtitan's mapping makes of the local snapshot. Once it has
+ * started, it has read the model, and rests while it is not asked.
  *
  * @param {string} python
  * @param {string} model directory of the snapshot
- * @returns {EqualityCheck}
+ * @returns {Promise<EqualityCheck>}
  */
-export function startEqualityCheck(python, model) {
+export async function startEqualityCheck(python, model) {
 	const meter = startMeter(python, [rival("equal.py")], { PYTHONDONTWRITEBYTECODE: "1" });
+	await meter.ask({ model });
 	return {
 		check: async (name, path, dtype) => {
 			const { wrong, ...facts } = await meter.ask({ model, path, dtype });
