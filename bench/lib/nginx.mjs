@@ -7,6 +7,7 @@ import { createServer } from "node:net";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { onExit } from "./cleanup.mjs";
 import { scratchFolder } from "./scratch.mjs";
 import { findTool } from "./tools.mjs";
 
@@ -116,6 +117,7 @@ export async function startNginx({ directory }) {
 	const args = ["-p", folder, "-c", config, "-e", join(folder, "error.log")];
 	const child = spawn(program.path, args, { stdio: ["ignore", "ignore", "inherit"] });
 	const closed = once(child, "close");
+	const forget = onExit(() => child.kill("SIGTERM"));
 	const httpOrigin = `http://127.0.0.1:${httpPort}`;
 	await untilAnswering(httpOrigin, child);
 	const log = join(folder, "access.log");
@@ -136,6 +138,7 @@ export async function startNginx({ directory }) {
 		stop: async () => {
 			child.kill("SIGTERM");
 			await closed;
+			forget();
 			await scratch.remove();
 		},
 	};

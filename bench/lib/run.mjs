@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { onExit } from "./cleanup.mjs";
 
 const measure = join(dirname(fileURLToPath(import.meta.url)), "measure.py");
 let reports = 0;
@@ -53,6 +54,7 @@ export async function runMeasured(command, args, options = {}) {
 	const stdout = collect(child.stdout, Number.POSITIVE_INFINITY);
 	const stderr = collect(child.stderr, 65_536);
 	const timer = setTimeout(() => child.kill("SIGTERM"), timeoutMs);
+	const forget = onExit(() => child.kill("SIGTERM"));
 	try {
 		const [code, signal] = await once(child, "close");
 		if (code !== 0) {
@@ -63,6 +65,7 @@ export async function runMeasured(command, args, options = {}) {
 		return { stdout: stdout(), stderr: stderr(), ...usage };
 	} finally {
 		clearTimeout(timer);
+		forget();
 		await rm(report, { force: true });
 	}
 }

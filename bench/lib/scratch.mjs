@@ -1,20 +1,27 @@
 // Big files to measure with.
 import { createCipheriv } from "node:crypto";
+import { rmSync } from "node:fs";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { onExit } from "./cleanup.mjs";
 
 const CHUNK_BYTES = 8 * 2 ** 20;
 
 /**
- * A temporary directory that is removed with everything in it on disposal.
+ * A temporary directory that is removed with everything in it by `remove`, or when the process ends.
  *
  * @param {string} [parent] Default: the system's.
  * @returns {Promise<{ path: string, remove: () => Promise<void> }>}
  */
 export async function scratchFolder(parent = tmpdir()) {
 	const path = await mkdtemp(join(parent, "hf-stream-dcp-bench-"));
-	return { path, remove: () => rm(path, { recursive: true, force: true }) };
+	const forget = onExit(() => rmSync(path, { recursive: true, force: true }));
+	const remove = async () => {
+		await rm(path, { recursive: true, force: true });
+		forget();
+	};
+	return { path, remove };
 }
 
 /**
