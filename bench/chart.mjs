@@ -31,24 +31,43 @@ const USE = [
 	{ name: "HF files", label: "local HF files", ink: "floor" },
 ];
 
+/** Colours by class; written out in full, because not every renderer knows custom properties. */
+const LIGHT = {
+	paper: "#ffffff",
+	ink: "#1f2328",
+	faint: "#59636e",
+	axis: "#d1d9e0",
+	ours: "#0969da",
+	peer: "#bc4c00",
+	peer2: "#d4a72c",
+	floor: "#818b98",
+};
+
+const DARK = {
+	paper: "#0d1117",
+	ink: "#f0f6fc",
+	faint: "#9198a1",
+	axis: "#3d444d",
+	ours: "#4493f8",
+	peer: "#db6d28",
+	peer2: "#e3b341",
+	floor: "#6e7681",
+};
+
+function colours({ ink, axis, ...fills }) {
+	const rules = Object.entries(fills).map(([name, colour]) => `.${name} { fill: ${colour}; }`);
+	return [`text { fill: ${ink}; }`, `.axis { stroke: ${axis}; }`, ...rules].join(" ");
+}
+
 const STYLE = `
-	svg { --paper: #ffffff; --ink: #1f2328; --faint: #59636e; --line: #d1d9e0; --ours: #0969da; --peer: #bc4c00; --peer2: #d4a72c; --floor: #818b98; }
-	@media (prefers-color-scheme: dark) {
-		svg { --paper: #0d1117; --ink: #f0f6fc; --faint: #9198a1; --line: #3d444d; --ours: #4493f8; --peer: #db6d28; --peer2: #e3b341; --floor: #6e7681; }
-	}
-	text { font: 12px -apple-system, "Segoe UI", "Noto Sans", Helvetica, Arial, sans-serif; fill: var(--ink); }
-	.title { font-size: 15px; font-weight: 600; }
-	.faint { fill: var(--faint); }
-	.small { font-size: 11px; }
+	text { font: 12px -apple-system, "Segoe UI", "Noto Sans", Helvetica, Arial, sans-serif; }
+	text.title { font-size: 15px; font-weight: 600; }
+	text.small { font-size: 11px; }
 	.end { text-anchor: end; }
 	.middle { text-anchor: middle; }
-	.ours { fill: var(--ours); }
-	.peer { fill: var(--peer); }
-	.peer2 { fill: var(--peer2); }
-	.floor { fill: var(--floor); }
 	.light { opacity: 0.6; }
-	.paper { fill: var(--paper); }
-	.axis { stroke: var(--line); }
+	${colours(LIGHT)}
+	@media (prefers-color-scheme: dark) { ${colours(DARK)} }
 `;
 
 function escape(content) {
