@@ -3,18 +3,18 @@
 //   node write-child.mjs '{"directory","noiseFile","entries","blockBytes"}'
 import { crc32 } from "@node-rs/crc32";
 import { openSync, readSync, statSync } from "node:fs";
-import { openCheckpointWriter } from "../../dist/src/dcp/checkpoint-writer.js";
+import { allocatePages } from "../../dist/src/core/page-memory.js";
+import { openCheckpointDirectory } from "../../dist/src/dcp/checkpoint-directory.js";
+import { createEntryWriter } from "../../dist/src/dcp/entry-writer.js";
 import { torchSaveFormat } from "../../dist/src/dcp/torch-save.js";
 
 const PAGE_BYTES = 4096;
-const ALLOCATION_HEADER_BYTES = 16;
 /** Blocks that are being written at once. */
 const CONCURRENT_WRITES = 4;
 
 const { directory, noiseFile, entries: count, blockBytes } = JSON.parse(process.argv[2]);
 const dataBytes = statSync(noiseFile).size;
-const memory = new ArrayBuffer(dataBytes + PAGE_BYTES);
-const data = new Uint8Array(memory, PAGE_BYTES - ALLOCATION_HEADER_BYTES, dataBytes);
+const data = allocatePages(dataBytes);
 readSync(openSync(noiseFile, "r"), data);
 const crc = crc32(data);
 
@@ -34,12 +34,16 @@ const entries = Array.from({ length: count }, (_, i) => ({
 
 const before = process.cpuUsage();
 const begun = performance.now();
-const writer = await openCheckpointWriter({
+const files = entries.map(({ file }) => ({ name: file, bytes: offset + length }));
+const planId = "0".repeat(64);
+const owner = await openCheckpointDirectory({ directory, planId, entries, files, overwrite: true });
+const writer = createEntryWriter({
 	directory,
-	planId: "0".repeat(64),
 	entries,
-	files: entries.map(({ file }) => ({ name: file, bytes: offset + length })),
-	overwrite: true,
+	files,
+	writeMode: owner.writeMode,
+	isFinished: () => false,
+	record: (finished) => owner.record(finished),
 });
 for (const index of entries.keys()) {
 	let next = 0;
@@ -53,7 +57,8 @@ for (const index of entries.keys()) {
 	await Promise.all(Array.from({ length: CONCURRENT_WRITES }, work));
 	await writer.finish(index, crc);
 }
-await writer.commit({
+await writer.flush();
+await owner.commit({
 	tensors: entries.map((entry) => ({
 		fqn: entry.fqn,
 		dtype: "uint8",
@@ -65,6 +70,7 @@ await writer.commit({
 const wallSeconds = (performance.now() - begun) / 1000;
 const { user, system } = process.cpuUsage(before);
 await writer[Symbol.asyncDispose]();
+await owner[Symbol.asyncDispose]();
 const cpuSeconds = (user + system) / 1e6;
 process.stdout.write(
 	`${JSON.stringify({ cpuSeconds, wallSeconds, dataOffset: offset + prefixBytes })}\n`,

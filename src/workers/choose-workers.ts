@@ -27,7 +27,7 @@ export interface WorkersChoice {
 const MOST_WORKERS = 16;
 
 /** A worker costs its start, a resolve of every file it reads, and memory; with less than this to fetch it does not pay. */
-export const MIN_WORKER_BYTES: number = 256 * 1024 * 1024;
+export const MIN_WORKER_BYTES: number = 2 * 1024 ** 3;
 
 /** What the choice depends on. */
 export interface WorkersDemand {
