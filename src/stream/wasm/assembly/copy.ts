@@ -15,7 +15,9 @@ export function copyRuns(
 	rowSource: usize,
 ): void {
 	for (let plane: usize = 0; plane < planes; plane++) {
-		if (runBytes >= 16) copyLong(target, source, runBytes, rows, rowTarget, rowSource);
+		if (runBytes >= FOUR_FROM && runBytes < FOUR_UNTIL) {
+			copyFour(target, source, runBytes, rows, rowTarget, rowSource);
+		} else if (runBytes >= 16) copyLong(target, source, runBytes, rows, rowTarget, rowSource);
 		else if (runBytes >= 8) copyShort<u64>(target, source, runBytes, rows, rowTarget, rowSource);
 		else if (runBytes >= 4) copyShort<u32>(target, source, runBytes, rows, rowTarget, rowSource);
 		else if (runBytes >= 2) copyShort<u16>(target, source, runBytes, rows, rowTarget, rowSource);
@@ -23,6 +25,56 @@ export function copyRuns(
 		target += planeTarget;
 		source += planeSource;
 	}
+}
+
+/**
+ * Runs of these lengths end before the processor has noticed where the next bytes are: four at a time keep four misses of the cache
+ * under way instead of one.
+ */
+const FOUR_FROM: usize = 1024;
+const FOUR_UNTIL: usize = 4096;
+
+/** Runs of {@link FOUR_FROM} bytes and more, four side by side. */
+function copyFour(
+	target: usize,
+	source: usize,
+	runBytes: usize,
+	rows: usize,
+	rowTarget: usize,
+	rowSource: usize,
+): void {
+	const whole = runBytes & ~63;
+	const last = runBytes - 64;
+	const fours = rows & ~3;
+	for (let row: usize = 0; row < fours; row += 4) {
+		for (let at: usize = 0; at < whole; at += 64) {
+			copyLine(target + at, source + at);
+			copyLine(target + rowTarget + at, source + rowSource + at);
+			copyLine(target + 2 * rowTarget + at, source + 2 * rowSource + at);
+			copyLine(target + 3 * rowTarget + at, source + 3 * rowSource + at);
+		}
+		if (whole < runBytes) {
+			copyLine(target + last, source + last);
+			copyLine(target + rowTarget + last, source + rowSource + last);
+			copyLine(target + 2 * rowTarget + last, source + 2 * rowSource + last);
+			copyLine(target + 3 * rowTarget + last, source + 3 * rowSource + last);
+		}
+		target += 4 * rowTarget;
+		source += 4 * rowSource;
+	}
+	copyLong(target, source, runBytes, rows - fours, rowTarget, rowSource);
+}
+
+/** 64 bytes. */
+function copyLine(target: usize, source: usize): void {
+	const a = v128.load(source);
+	const b = v128.load(source, 16);
+	const c = v128.load(source, 32);
+	const d = v128.load(source, 48);
+	v128.store(target, a);
+	v128.store(target, b, 16);
+	v128.store(target, c, 32);
+	v128.store(target, d, 48);
 }
 
 /** Runs of 16 bytes and more. The last vector overlaps the one before it, so that no run has a tail. */
