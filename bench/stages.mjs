@@ -51,7 +51,7 @@ async function overTheNetwork() {
 	const names = ["receive", "pipeline"].filter((name) => wanted.has(name));
 	if (missing !== undefined) return names.map((name) => makeSkip(name, missing.skip));
 	if (names.length === 0) return [];
-	const served = await serveModel(folder, isQuick ? smallLlama3() : llama3({ layers: 1 }));
+	const served = await serveModel(folder, isQuick ? smallLlama3() : llama3({ layers: 4 }));
 	try {
 		return [
 			...(await stage("receive", () => measureReceiving(served, { pairs, folder }))),
