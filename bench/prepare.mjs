@@ -1,10 +1,11 @@
 // From an empty disk to a finished checkpoint: this program beside the Python routes and the floors of network and disk.
 //
 //   npm run build && node bench/prepare.mjs [--quick] [--rounds 3] [--models llama3,llama4] [--networks http,tls,far]
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { diskBytes, watchDisk } from "./lib/disk-watch.mjs";
 import { startEqualityCheck } from "./lib/equality.mjs";
+import { commitFacts } from "./lib/machine.mjs";
 import { NETWORKS, startNetwork } from "./lib/networks.mjs";
 import { startNginx } from "./lib/nginx.mjs";
 import { formatRows, makeSkip, writeResults } from "./lib/results.mjs";
@@ -130,6 +131,7 @@ async function measureModel({ modelName, models, folder, network, nginx }) {
 	return {
 		modelName,
 		networkName: network.name,
+		measured: { date: new Date().toISOString(), ...commitFacts() },
 		neededBytes: await weightBytes(directory),
 		equality,
 		runs,
@@ -143,6 +145,17 @@ async function weightBytes(directory) {
 		names.map(async (name) => (await stat(join(directory, name))).size),
 	);
 	return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/** What earlier runs measured that this one does not: other networks, other models. */
+async function earlierCases() {
+	const file = new URL(`results/${resultName("prepare", settings)}.json`, import.meta.url);
+	const earlier = JSON.parse(await readFile(file, "utf8").catch(() => "{}"));
+	const { cases = [], date, commit, isModified } = earlier;
+	const isRepeated = ({ modelName, networkName }) =>
+		networkNames.includes(networkName) && modelsOn(networkName).includes(modelName);
+	const measured = { date, commit, isModified };
+	return cases.filter((one) => !isRepeated(one)).map((one) => ({ measured, ...one }));
 }
 
 /** A quick run takes every network and every model, but not every pair of them. */
@@ -165,7 +178,7 @@ async function main() {
 			directory: join(served.path, name),
 			cdnFolder: name,
 		}));
-		const cases = [];
+		const cases = await earlierCases();
 		for (const networkName of networkNames) {
 			const network = await startNetwork(networkName, { nginx, repos, pieceBytes });
 			try {

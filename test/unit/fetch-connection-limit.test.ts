@@ -59,16 +59,25 @@ describe("the number of connections", () => {
 		expect(simulate((n) => n * 50 * MB_PER_S, 6).run(9000)).toEqual([4, 6]);
 	});
 
-	test("is halved by a loss, once for a burst, and is at least one", () => {
+	test("is lowered by a quarter for a loss, and halved when asked, once for a burst", () => {
 		const { limit, run } = simulate((n) => n * 50 * MB_PER_S);
 		run(9000);
-		const before = limit.value;
+		expect(limit.value).toBe(64);
 		limit.lost();
 		limit.lost();
-		expect(limit.value).toBe(before / 2);
+		limit.restrained();
+		expect(limit.value).toBe(48);
+		run(1000);
+		limit.restrained();
+		limit.restrained();
+		expect(limit.value).toBe(24);
+	});
+
+	test("is at least one", () => {
+		const { limit, run } = simulate((n) => n * 50 * MB_PER_S);
 		for (let i = 0; i < 10; i++) {
-			run(2000);
-			limit.lost();
+			run(1000);
+			limit.restrained();
 		}
 		expect(limit.value).toBe(1);
 		// And finds its way up again.

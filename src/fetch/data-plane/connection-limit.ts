@@ -4,8 +4,10 @@ export interface ConnectionLimit {
 	readonly value: number;
 	/** Counts received bytes, and from time to time draws a conclusion from them. */
 	received(bytes: number): void;
-	/** A connection was lost, or the origin asked for less. */
+	/** A connection was lost. */
 	lost(): void;
+	/** The origin asked for less. */
+	restrained(): void;
 }
 
 /** What {@link createConnectionLimit} needs. */
@@ -24,17 +26,21 @@ export interface ConnectionLimitOptions {
 const START = 4;
 
 /** A rate is measured over at least this long, milliseconds, */
-const EPOCH_MS = 500;
+const EPOCH_MS = 300;
 /** and this many bytes for every connection, so that request boundaries do not matter. */
 const EPOCH_BYTES = 4 * 2 ** 20;
 
 /** More connections must bring at least this much. */
 const WORTHWHILE_GAIN = 1.05;
 
-/** Epochs after a useless raise before the next try, */
+/** Epochs before the next try: after a useless raise, a loss, and a request for restraint. */
 const HOLD_AFTER_RAISE = 16;
-/** and after a loss. */
-const HOLD_AFTER_LOSS = 32;
+const HOLD_AFTER_LOSS = 4;
+const HOLD_AFTER_RESTRAINT = 64;
+
+/** What is left of the limit: one lost connection may be an accident, and more of them add up; 429 and 503 mean what they say. */
+const LEFT_AFTER_LOSS = 3 / 4;
+const LEFT_AFTER_RESTRAINT = 1 / 2;
 
 /** Connections added to a limit that has found its place. */
 const STEP = 2;
@@ -44,7 +50,7 @@ const LOSS_MS = 1000;
 
 /**
  * A limit that climbs while throughput grows: doubled at first, two by two after the first raise that brought nothing, which is
- * taken back; halved by a loss. The epoch after a raise is not judged: new connections are still starting.
+ * taken back; lowered by a quarter for a loss, halved for a 429 or 503. The epoch after a raise is not judged: new connections are still starting.
  */
 export function createConnectionLimit(options: ConnectionLimitOptions): ConnectionLimit {
 	const { max, now, isWaiting, raised } = options;
@@ -81,6 +87,15 @@ export function createConnectionLimit(options: ConnectionLimitOptions): Connecti
 			hold = HOLD_AFTER_RAISE;
 		}
 	};
+	const lower = (left: number, epochs: number): void => {
+		if (now() - lastLoss < LOSS_MS) return;
+		lastLoss = now();
+		value = Math.max(1, Math.floor(value * left));
+		trial = undefined;
+		isDoubling = false;
+		hold = epochs;
+		begin();
+	};
 	return {
 		get value() {
 			return value;
@@ -94,14 +109,7 @@ export function createConnectionLimit(options: ConnectionLimitOptions): Connecti
 			begin();
 			if (isWaiting()) judge(rate);
 		},
-		lost() {
-			if (now() - lastLoss < LOSS_MS) return;
-			lastLoss = now();
-			value = Math.max(1, Math.floor(value / 2));
-			trial = undefined;
-			isDoubling = false;
-			hold = HOLD_AFTER_LOSS;
-			begin();
-		},
+		lost: () => lower(LEFT_AFTER_LOSS, HOLD_AFTER_LOSS),
+		restrained: () => lower(LEFT_AFTER_RESTRAINT, HOLD_AFTER_RESTRAINT),
 	};
 }

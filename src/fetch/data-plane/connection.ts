@@ -12,14 +12,14 @@ export type OpenSocket = (
 ) => void;
 
 /** What a connection tells whoever owns it. */
-export interface ConnectionOwner extends Omit<AnswerEvents, "cut" | "restraint"> {
+export interface ConnectionOwner extends Omit<AnswerEvents, "cut"> {
 	/** Nothing is left to do: give it a job, or close it. */
 	readonly idle: (connection: Connection) => void;
 	/** It is gone; `droppedNext`: with a request that had been sent ahead. */
 	readonly closed: (connection: Connection, droppedNext: boolean) => void;
 	/** The body in progress ends soon: a job that may be sent already. */
 	readonly next: () => Job | undefined;
-	/** A connection was lost, or an answer asks for restraint. */
+	/** It was lost while an answer was due. */
 	readonly lost: () => void;
 }
 
@@ -48,8 +48,8 @@ export class Connection {
 	/** Begins to connect; `job` is sent when the socket is open. */
 	constructor(open: OpenSocket, owner: ConnectionOwner, job: Job) {
 		this.#owner = owner;
-		const { watch, received, lost } = owner;
-		this.#events = { watch, received, restraint: lost, cut: () => this.close() };
+		const { watch, received, restraint } = owner;
+		this.#events = { watch, received, restraint, cut: () => this.close() };
 		this.#answer = new Answer(job, this.#inbox, this.#events);
 		const buffer = (): Uint8Array => this.#answer?.room() ?? this.#inbox.room();
 		const callback = (bytes: number): boolean => this.#onRead(bytes);

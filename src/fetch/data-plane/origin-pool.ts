@@ -42,6 +42,7 @@ export class OriginPool {
 			next: () => (this.#maySendAhead ? this.#queue.shift() : undefined),
 			received: (bytes) => limit.received(bytes),
 			lost: () => limit.lost(),
+			restraint: () => limit.restrained(),
 			watch: (body) => {
 				const stopTail = tail.add(body);
 				const stopWatch = watchBody(options, body);
