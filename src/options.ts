@@ -22,7 +22,7 @@ export interface ConversionOptions {
 	readonly dtype: TargetDtype;
 	/** Mesh of the training job. @default one rank */
 	readonly parallelism: ParallelismInput;
-	/** Budget of one worker beyond what Node itself takes; nine sixteenths of it, and all but 96 MiB of a large one, are staging, ranges in flight and write buffers. Bytes. @default 268435456 (256 MiB) */
+	/** Budget of one worker beyond what Node itself takes; half of it, and all but 96 MiB of a large one, are staging, ranges in flight and write buffers. Bytes. @default 268435456 (256 MiB) */
 	readonly memoryBytes: number;
 	/** Most connections to one origin, of all workers together, each of which may have one; how many are opened follows from what they bring. @default 16 */
 	readonly connections: number;

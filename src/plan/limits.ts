@@ -35,7 +35,7 @@ const TILES_AT_ONCE = 8;
  * 20.20: 25–60 MiB above an idle process.
  */
 const MAX_RESERVE_BYTES = 96 * MiB;
-const RESERVE_PART = 7 / 16;
+const RESERVE_PART = 1 / 2;
 
 /** What of the stream's memory is for write buffers, at most. */
 const WRITE_BUFFER_PART = 1 / 10;
