@@ -41,31 +41,11 @@ function prepareTable() {
 	);
 }
 
-function useTable() {
-	const of = (name, ranks) => {
-		const title = `use, llama3, fsdp ${ranks}: ${name}`;
-		const amount = values.get(`${title}, bytes read / owned, worst rank`);
-		return `${cell(`${title}, wall`)} s${amount === undefined ? "" : `, ${amount.toFixed(2)}×`}`;
-	};
-	const ranks = [1, 2, 4, 8].filter((count) =>
-		values.has(`use, llama3, fsdp ${count}: ours, wall`),
-	);
-	const names = [
-		["A", "`convert_from_hf.py`'s checkpoint"],
-		["ours", "hf-stream-dcp's"],
-		["HF files", "safetensors on the local disk, torch's own reader"],
-	];
-	return table(
-		[
-			"`dcp.load`, FSDP, bytes read / owned",
-			...ranks.map((count) => (count === 1 ? "1 rank" : `${count} ranks`)),
-		],
-		names.map(([name, title]) => [title, ...ranks.map((count) => of(name, count))]),
-	);
-}
-
 function goalTable() {
-	const goals = rows.filter(({ figure }) => figure.endsWith(", worst case"));
+	// Memory has a section of its own.
+	const goals = rows.filter(
+		({ figure }) => figure.endsWith(", worst case") && !figure.startsWith("peak RSS"),
+	);
 	return table(
 		["figure, worst of all cases", "measured", "goal", ""],
 		goals.map(({ figure, value, unit, goal, holds }) => [
@@ -84,16 +64,12 @@ process.stdout.write(`## Benchmark
 
 ${prepareTable()}
 
-${useTable()}
-
 ${goalTable()}
 
 The pipeline is held against a C program that writes past the page cache, as this program does here; against one with plain writes the
-figures are ${cell("pipeline HTTP: ours beyond an empty run / C write, bytes per CPU-second", 2)} and ${cell("pipeline TLS: ours beyond an empty run / C write, bytes per CPU-second", 2)}. Program start is
-subtracted. Every case of every figure: [bench/results/latest.json](bench/results/latest.json).
+figures are ${cell("pipeline HTTP: ours beyond an empty run / C write, bytes per CPU-second", 2)} and ${cell("pipeline TLS: ours beyond an empty run / C write, bytes per CPU-second", 2)}. Program start is subtracted. Every case: [bench/results/latest.json](bench/results/latest.json).
 
 Models of 2.3 GB in bf16, served by nginx on the same machine: ${machine.cores} cores of ${machine.cpu}, ${gigabytes} GB, Node ${versions.node.replace("v", "")}, torch ${versions.torch}, huggingface_hub ${versions.huggingface_hub};
-${date.slice(0, 10)}, commit ${commit.slice(0, 7)}. Medians; every checkpoint was compared with its source, bit for bit, before its time counted. The last
-line of the second table is real: on one machine that already has the files on a local disk, torch's reader beats any DCP. How it is measured, and
-what else: [bench/README.md](bench/README.md). \`npm run build && npm run bench -- --quick\` repeats a small version.
+${date.slice(0, 10)}, commit ${commit.slice(0, 7)}. Medians; every checkpoint was compared with its source, bit for bit, before its time counted. "Local HF files"
+is real: on one machine that already has them, torch's reader beats any DCP. How it is measured, and what else: [bench/README.md](bench/README.md). \`npm run build && npm run bench -- --quick\` repeats a small version.
 `);
