@@ -90,16 +90,7 @@ function copyLong(
 	const last = runBytes - 16;
 	for (let row: usize = 0; row < rows; row++) {
 		let at: usize = 0;
-		for (; at < whole; at += 64) {
-			const a = v128.load(source + at);
-			const b = v128.load(source + at, 16);
-			const c = v128.load(source + at, 32);
-			const d = v128.load(source + at, 48);
-			v128.store(target + at, a);
-			v128.store(target + at, b, 16);
-			v128.store(target + at, c, 32);
-			v128.store(target + at, d, 48);
-		}
+		for (; at < whole; at += 64) copyLine(target + at, source + at);
 		for (; at < last; at += 16) v128.store(target + at, v128.load(source + at));
 		if (at < runBytes) v128.store(target + last, v128.load(source + last));
 		target += rowTarget;
