@@ -9,7 +9,7 @@ import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
 import { type FinishedEntry, Journal, JOURNAL_NAME } from "./journal.ts";
 import { encodeMetadata } from "./metadata-writer.ts";
 import { createDirectory, findDataFiles, prepareDirectory } from "./output-directory.ts";
-import { replaceFile } from "./replace-file.ts";
+import { replaceFile } from "../files/replace-file.ts";
 import { probeWriteMode, type WriteMode } from "./write-mode.ts";
 
 /** What the owner of a checkpoint's directory needs to know. */

@@ -5,9 +5,9 @@ import { pageBefore } from "../core/pages.ts";
 import type { WriteCounters } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import { BufferedWriter } from "./buffered-writer.ts";
-import { writing } from "./output-error.ts";
+import { writing } from "../files/writing.ts";
 import { type Segment, splitAtPages } from "./page-segments.ts";
-import { syncDirectory } from "./sync-directory.ts";
+import { syncDirectory } from "../files/sync-directory.ts";
 import type { WriteMode } from "./write-mode.ts";
 
 /** A data file of the plan. */

@@ -3,7 +3,7 @@ import { open, readFile, stat, unlink, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { HfStreamDcpError } from "../core/errors.ts";
-import { writing } from "./output-error.ts";
+import { writing } from "../files/writing.ts";
 
 /** Held while a process writes into the directory. */
 export const LOCK_NAME = ".hf-stream-dcp.lock";

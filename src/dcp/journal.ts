@@ -1,7 +1,7 @@
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { crc32 } from "../checksum/crc32.ts";
-import { writing } from "./output-error.ts";
-import { replaceFile } from "./replace-file.ts";
+import { writing } from "../files/writing.ts";
+import { replaceFile } from "../files/replace-file.ts";
 
 /**
  * The journal of an unfinished checkpoint: which entries are already durable, so that the same command continues.

@@ -5,8 +5,8 @@ import type { Entry } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import type { PlannedFile } from "./data-files.ts";
 import { JOURNAL_NAME, type JournalContents, type JournalHeader, readJournal } from "./journal.ts";
-import { writing } from "./output-error.ts";
-import { syncDirectory } from "./sync-directory.ts";
+import { writing } from "../files/writing.ts";
+import { syncDirectory } from "../files/sync-directory.ts";
 
 /** `.metadata`, or `__{rank}.metadata`, which torch writes without collectives and reads when `.metadata` is missing. */
 const METADATA_PATTERN = /^(?:__\d+)?\.metadata$/;
