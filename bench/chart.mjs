@@ -16,9 +16,9 @@ const PREPARE = [
 	{ name: "A bf16", label: "download + convert_from_hf, bf16", ink: "peer" },
 	{ name: "B", label: "download + 4 ranks, dcp.save", ink: "peer" },
 	{ name: "ours", label: "hf-stream-dcp", ink: "ours" },
-	{ name: "ours, workers 1", label: "… with 1 worker", ink: "ours" },
-	{ name: "ours, workers 2", label: "… with 2 workers", ink: "ours" },
-	{ name: "ours, workers 4", label: "… with 4 workers", ink: "ours" },
+	{ name: "ours, threads 1", label: "… with 1 thread", ink: "ours" },
+	{ name: "ours, threads 2", label: "… with 2 threads", ink: "ours" },
+	{ name: "ours, threads 4", label: "… with 4 threads", ink: "ours" },
 	{ name: "curl to null", label: "floor: curl to /dev/null", ink: "floor" },
 	{ name: "dd", label: "floor: dd with fsync", ink: "floor" },
 ];

@@ -1,4 +1,4 @@
-// Peak memory of a conversion with one worker: by budget and model, and whether it grows with the model.
+// Peak memory of a conversion with one thread: by budget and model, and whether it grows with the model.
 //
 //   npm run build && npm run bench:memory [-- --quick | --full]
 //
@@ -20,7 +20,7 @@ const settings = readSettings();
 const rounds = settings.rounds ?? (settings.isQuick ? 1 : 3);
 /** Both ways of cutting at once, so that rows, columns and experts go through the kernels. */
 const layout = ["--dp-shard", "8", "--tp", "2", ...TARGET];
-const oneWorker = hasFlag("--workers") ? ["--workers", "1"] : [];
+const oneThread = hasFlag("--threads") ? ["--threads", "1"] : [];
 
 /** Below this much free space the run with the large model is given up. */
 const SPARE_DISK_BYTES = 5e9;
@@ -37,7 +37,7 @@ async function peakMegabytes({ name, network, folder, flags }) {
 	await rm(folder, { recursive: true, force: true });
 	await mkdir(folder, { recursive: true });
 	const where = [`tests/${name}`, "--out", join(folder, "out"), "--quiet"];
-	const args = [CLI, ...where, ...layout, ...oneWorker, ...flags];
+	const args = [CLI, ...where, ...layout, ...oneThread, ...flags];
 	const { peakProcessRssBytes } = await runMeasured(process.execPath, args, {
 		env: { ...network.env, HF_HOME: join(folder, "home") },
 		timeoutMs: 1_800_000,
@@ -88,7 +88,7 @@ async function budgetRows(context) {
 		for (const { title, flags, goal } of budgets) {
 			const runs = await repeat(() => peakMegabytes({ name, flags, ...context }));
 			say(`  ${name}, ${title}: ${runs.map((each) => each.toFixed(0)).join(" ")} MB`);
-			const figure = `memory, ${name}, one worker, ${title}: peak RSS`;
+			const figure = `memory, ${name}, one thread, ${title}: peak RSS`;
 			rows.push(makeRow({ figure, value: Math.max(...runs), unit: "MB", goal, runs }));
 		}
 	}
@@ -149,11 +149,11 @@ async function main() {
 }
 
 async function finish(rows) {
-	const what = "peak resident memory of the command line, one worker, from a Hub on loopback";
+	const what = "peak resident memory of the command line, one thread, from a Hub on loopback";
 	await writeResults(resultName("memory", settings), what, rows, {
 		isQuick: settings.isQuick,
 		rounds,
-		flags: [...layout, ...oneWorker].join(" "),
+		flags: [...layout, ...oneThread].join(" "),
 	});
 	console.log(formatRows(rows));
 }

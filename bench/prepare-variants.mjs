@@ -25,7 +25,7 @@ const RANKS = 4;
  * @param {string | undefined} options.python without it, the Python rivals are left out
  * @param {string} options.cli
  * @param {string[]} options.flags mesh and target of our checkpoint
- * @param {number[]} options.workers
+ * @param {number[]} options.threads
  * @param {string} options.modelName
  * @param {string} options.directory of the model, where the floors find what is to be written
  * @param {import("./lib/networks.mjs").Network} options.network
@@ -91,7 +91,7 @@ function pythonRivals({ python, modelName }) {
 	];
 }
 
-function ours({ cli, flags, workers, modelName }) {
+function ours({ cli, flags, threads, modelName }) {
 	const start = (name, more) => ({
 		name,
 		dtype: "bfloat16",
@@ -103,7 +103,7 @@ function ours({ cli, flags, workers, modelName }) {
 	});
 	return [
 		start("ours", []),
-		...workers.map((count) => start(`ours, workers ${count}`, ["--workers", String(count)])),
+		...threads.map((count) => start(`ours, threads ${count}`, ["--threads", String(count)])),
 	];
 }
 

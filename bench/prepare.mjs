@@ -116,7 +116,7 @@ async function measureModel({ modelName, models, folder, network, nginx }) {
 		python: python.path,
 		cli: CLI,
 		flags: ["--dp-shard", "4", ...TARGET],
-		workers: hasFlag("--workers") ? (settings.isQuick ? [1] : [1, 2, 4]) : [],
+		threads: hasFlag("--threads") ? (settings.isQuick ? [1] : [1, 2, 4]) : [],
 		modelName,
 		directory,
 		network,

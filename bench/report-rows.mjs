@@ -34,12 +34,12 @@ const SUMMARIES = [
 	},
 	{ figure: "prepare: (B) / ours", cases: /^prepare, .*: B \/ ours$/, isHighBad: false },
 	{
-		figure: "peak RSS, one worker, default budget",
+		figure: "peak RSS, one thread, default budget",
 		cases: /^memory, .*default budget: peak RSS$/,
 		isHighBad: true,
 	},
 	{
-		figure: "peak RSS, one worker, --memory 128MiB",
+		figure: "peak RSS, one thread, --memory 128MiB",
 		cases: /^memory, .*128MiB: peak RSS$/,
 		isHighBad: true,
 	},

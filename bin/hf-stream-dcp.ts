@@ -5,7 +5,7 @@ import { systemClock } from "../src/cli/io.ts";
 import { EXIT_CODES } from "../src/index.ts";
 
 // A stream makes much garbage that dies at once and little that lives. V8 would let the space for it grow to 48 MiB in every
-// worker, which this program promises to others; kept at its first size it is only emptied more often (Node 20.20, V8 11.3).
+// thread, which this program promises to others; kept at its first size it is only emptied more often (Node 20.20, V8 11.3).
 setFlagsFromString("--semi-space-growth-factor=1");
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

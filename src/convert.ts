@@ -21,17 +21,17 @@ import { limitsFor } from "./plan/limits.ts";
 import { identityLines } from "./plan/plan-id.ts";
 import type { Plan, PlanTotals } from "./plan/types.ts";
 import { VERSION } from "./version.ts";
-import type { WorkersReason } from "./workers/choose-workers.ts";
-import { type EventCounts, countEvents, type Transport } from "./workers/count-events.ts";
-import { readMachine } from "./workers/machine.ts";
+import type { ThreadsReason } from "./threads/choose-threads.ts";
+import { type EventCounts, countEvents, type Transport } from "./threads/count-events.ts";
+import { readMachine } from "./threads/machine.ts";
 import {
-	type PlannedWorker,
-	plannedWorkers,
-	planWorkers,
-	type WorkersPlan,
-} from "./workers/plan-workers.ts";
-import { runShare, type ShareSummary } from "./workers/run-share.ts";
-import { runWorkers } from "./workers/run-workers.ts";
+	type PlannedThread,
+	plannedThreads,
+	planThreads,
+	type ThreadsPlan,
+} from "./threads/plan-threads.ts";
+import { runShare, type ShareSummary } from "./threads/run-share.ts";
+import { runThreads } from "./threads/run-threads.ts";
 
 /** What a conversion would do; nothing of the weights was fetched. Dispose of it to close its connections. */
 export interface Preparation extends AsyncDisposable {
@@ -44,10 +44,10 @@ export interface Preparation extends AsyncDisposable {
 	readonly metadataBytes: number;
 	/** Bytes of `wq`, `wk`, `wv` that a rank will read whole because its model fuses QKV: the most of any rank. */
 	readonly wholeQkvBytes: number;
-	/** What each worker would do on this machine: the whole plan when there is one. */
-	readonly workers: readonly PlannedWorker[];
+	/** What each thread would do on this machine: the whole plan when there is one. */
+	readonly threads: readonly PlannedThread[];
 	/** Why there are as many. */
-	readonly workersReason: WorkersReason;
+	readonly threadsReason: ThreadsReason;
 	/** What the user should know of the source, one sentence each. */
 	readonly warnings: readonly string[];
 }
@@ -85,12 +85,12 @@ export interface ConvertSummary {
 	readonly wholeQkvBytes: number;
 	/** Entries that an earlier, interrupted run had finished. */
 	readonly resumedEntries: number;
-	/** Most staging memory that was in use at once, added up over the workers. */
+	/** Most staging memory that was in use at once, added up over the threads. */
 	readonly peakStagingBytes: number;
-	/** What each worker did. */
-	readonly workers: readonly ShareSummary[];
+	/** What each thread did. */
+	readonly threads: readonly ShareSummary[];
 	/** Why there were as many. */
-	readonly workersReason: WorkersReason;
+	readonly threadsReason: ThreadsReason;
 	readonly warnings: readonly string[];
 }
 
@@ -126,15 +126,15 @@ async function openAndPlan(
  */
 export async function prepareConversion(options: ConversionOptions): Promise<Preparation> {
 	const { opened, plan, wholeQkvBytes } = await openAndPlan(options, emitTo(options.onEvent));
-	const workers = planWorkers(plan, demandOf(options, opened));
+	const threads = planThreads(plan, demandOf(options, opened));
 	return {
 		plan,
 		sourceKind: opened.kind,
 		headerBytes: opened.headerBytes,
 		metadataBytes: encodeMetadata(checkpointIndexOf(plan)).length,
 		wholeQkvBytes,
-		workers: plannedWorkers(workers),
-		workersReason: workers.reason,
+		threads: plannedThreads(threads),
+		threadsReason: threads.reason,
 		warnings: opened.warnings,
 		[Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
 	};
@@ -165,13 +165,13 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary> 
 		onEvent,
 	});
 	const isFinished = (entry: number): boolean => owner.resumed.has(entry);
-	const workers = planWorkers(plan, demandOf(options, opened), isFinished);
+	const threads = planThreads(plan, demandOf(options, opened), isFinished);
 	onEvent({ kind: "phase", phase: "stream" });
-	const streamed = await stream(options, { opened, owner, directory, workers, counts });
+	const streamed = await stream(options, { opened, owner, directory, threads, counts });
 	onEvent({ kind: "phase", phase: "commit" });
 	const { metadataBytes } = await owner.commit(checkpointIndexOf(plan));
-	const sum = (count: (worker: ShareSummary) => number): number =>
-		streamed.reduce((total, worker) => total + count(worker), 0);
+	const sum = (count: (thread: ShareSummary) => number): number =>
+		streamed.reduce((total, thread) => total + count(thread), 0);
 	return {
 		directory,
 		plan,
@@ -195,35 +195,35 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary> 
 		wholeQkvBytes,
 		resumedEntries: owner.resumed.size,
 		peakStagingBytes: sum(({ peakStagingBytes }) => peakStagingBytes),
-		workers: streamed,
-		workersReason: workers.reason,
+		threads: streamed,
+		threadsReason: threads.reason,
 		warnings: opened.warnings,
 	};
 }
 
-/** What the number of workers depends on. */
+/** What the number of threads depends on. */
 function demandOf(
-	{ workers, connections }: ConversionOptions,
+	{ threads, connections }: ConversionOptions,
 	{ kind }: OpenedSource,
-): Parameters<typeof planWorkers>[1] {
-	return { workers, connections, isRemote: kind === "hub", machine: readMachine() };
+): Parameters<typeof planThreads>[1] {
+	return { threads, connections, isRemote: kind === "hub", machine: readMachine() };
 }
 
-/** What the workers work with. */
+/** What the threads work with. */
 interface StreamInputs {
 	readonly opened: OpenedSource;
 	readonly owner: CheckpointDirectory;
 	readonly directory: string;
-	readonly workers: WorkersPlan;
+	readonly threads: ThreadsPlan;
 	readonly counts: EventCounts;
 }
 
 /** Runs the shares: a single one in this thread, several in threads of their own. */
 async function stream(
 	{ environment, signal }: ConversionOptions,
-	{ opened, owner, directory, workers, counts }: StreamInputs,
+	{ opened, owner, directory, threads, counts }: StreamInputs,
 ): Promise<readonly ShareSummary[]> {
-	const { shares, connections } = workers;
+	const { shares, connections } = threads;
 	const { onEvent, receivedBytes } = counts;
 	const [only] = shares;
 	if (only !== undefined && shares.length === 1) {
@@ -240,7 +240,7 @@ async function stream(
 		});
 		return [{ ...summary, retries: counts.retries - before }];
 	}
-	return runWorkers({
+	return runThreads({
 		shares,
 		owner,
 		directory,

@@ -3,7 +3,7 @@ import { HfStreamDcpError } from "./core/errors.ts";
 import type { EventListener } from "./core/events.ts";
 import type { ParallelismInput } from "./layout/parallelism.ts";
 import type { TargetDtype } from "./plan/create-plan.ts";
-import type { WorkersOption } from "./workers/choose-workers.ts";
+import type { ThreadsOption } from "./threads/choose-threads.ts";
 
 /** Environment variables, as in `process.env`. */
 export type Environment = { readonly [name: string]: string | undefined };
@@ -22,15 +22,15 @@ export interface ConversionOptions {
 	readonly dtype: TargetDtype;
 	/** Mesh of the training job. @default one rank */
 	readonly parallelism: ParallelismInput;
-	/** Budget of one worker beyond what Node itself takes; half of it, and all but 96 MiB of a large one, are staging, ranges in flight and write buffers. Bytes. @default 268435456 (256 MiB) */
+	/** Budget of one thread beyond what Node itself takes; half of it, and all but 96 MiB of a large one, are staging, ranges in flight and write buffers. Bytes. @default 268435456 (256 MiB) */
 	readonly memoryBytes: number;
-	/** Most connections to one origin, of all workers together, each of which may have one; how many are opened follows from what they bring. @default 16 */
+	/** Most connections to one origin, of all threads together, each of which may have one; how many are opened follows from what they bring. @default 16 */
 	readonly connections: number;
 	/**
 	 * Threads that fetch and write side by side, each with `memoryBytes` of its own. `auto`: as many as the cores, the memory and the
 	 * size of the model make sensible, at most 16. @default "auto"
 	 */
-	readonly workers: WorkersOption;
+	readonly threads: ThreadsOption;
 	/** Where tokens, proxies, the cache and the endpoint are looked up. @default process.env */
 	readonly environment?: Environment | undefined;
 	/** Stops the work; the call then rejects with `signal.reason`. */
@@ -59,8 +59,8 @@ export const DEFAULT_CONNECTIONS = 16;
 /** Most connections that are accepted; beyond it the sockets cost more than they bring. */
 const MAX_CONNECTIONS = 256;
 
-/** Most workers that are accepted: no machine has more cores. */
-const MAX_WORKERS = 1024;
+/** Most threads that are accepted: no machine has more cores. */
+const MAX_THREADS = 1024;
 
 const SIZE_UNITS: { readonly [unit: string]: number } = {
 	"": 1,
@@ -171,11 +171,11 @@ const memorySchema: Field<number> = v.pipe(
 	v.pipe(v.number(MEMORY_MESSAGE), v.safeInteger(MEMORY_MESSAGE), v.minValue(1, MEMORY_MESSAGE)),
 );
 
-const WORKERS_MESSAGE = `a whole number from 1 to ${MAX_WORKERS}, or auto`;
+const THREADS_MESSAGE = `a whole number from 1 to ${MAX_THREADS}, or auto`;
 
-const workers: Field<WorkersOption> = v.union(
-	[v.literal("auto"), wholeNumber((value) => value >= 1 && value <= MAX_WORKERS, WORKERS_MESSAGE)],
-	`expected ${WORKERS_MESSAGE}`,
+const threads: Field<ThreadsOption> = v.union(
+	[v.literal("auto"), wholeNumber((value) => value >= 1 && value <= MAX_THREADS, THREADS_MESSAGE)],
+	`expected ${THREADS_MESSAGE}`,
 );
 
 const DTYPE_CHOICES = ["keep", "bfloat16", "float16", "float32"] as const;
@@ -198,7 +198,7 @@ const conversionEntries = {
 		),
 		DEFAULT_CONNECTIONS,
 	),
-	workers: v.optional(workers, "auto"),
+	threads: v.optional(threads, "auto"),
 	environment: v.optional(
 		v.custom<Environment>(
 			(value) => typeof value === "object" && value !== null,

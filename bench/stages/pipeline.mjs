@@ -1,4 +1,4 @@
-// Stage: the whole of it. Ours is the command line: one worker converts a model whose shards are rows. Beside it the C program that
+// Stage: the whole of it. Ours is the command line: one thread converts a model whose shards are rows. Beside it the C program that
 // receives the same bytes, checksums and writes them, and curl. Ours and C end with everything on the disk; curl neither checksums nor
 // syncs.
 import { closeSync, openSync, readSync } from "node:fs";
@@ -16,7 +16,7 @@ import { assertEqual, compare, costOf } from "./stage.mjs";
 
 const cli = fileURLToPath(new URL("../../dist/bin/hf-stream-dcp.js", import.meta.url));
 const GOALS = { HTTP: ">= 0.9", TLS: ">= 0.95" };
-const FLAGS = ["--target", "hf", "--dp-shard", "8", "--workers", "1", "--quiet"];
+const FLAGS = ["--target", "hf", "--dp-shard", "8", "--threads", "1", "--quiet"];
 
 /**
  * @param {import("./served.mjs").Served} served

@@ -142,13 +142,13 @@ export function addConversionFlags(command: Command): Command {
 		.option("--dtype <dtype>", "keep, bfloat16, float16 or float32 (default: keep)")
 		.option(
 			"--memory <size>",
-			"memory of a worker beyond Node's own, e.g. 256MiB, 2GB (default: 256MiB)",
+			"memory of a thread beyond Node's own, e.g. 256MiB, 2GB (default: 256MiB)",
 		)
 		.option(
 			"--connections <n>",
-			"most connections to one origin, of all workers together (default: 16)",
+			"most connections to one origin, of all threads together (default: 16)",
 		)
-		.option("--workers <n>", "threads that fetch and write, or auto (default: auto)");
+		.option("--threads <n>", "threads that fetch and write, or auto (default: auto)");
 	for (const flag of LAYOUT_FLAGS) command.addOption(shortOption(flag));
 	for (const flag of LAYOUT_FLAGS) {
 		const option = longOption(flag);
@@ -209,7 +209,7 @@ export function readConversionFlags(
 		dtype: values["dtype"],
 		memoryBytes: values["memory"],
 		connections: values["connections"],
-		workers: values["workers"],
+		threads: values["threads"],
 		parallelism: readLayoutFlags(values),
 	};
 }

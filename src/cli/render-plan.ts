@@ -1,6 +1,6 @@
 import type { Plan, Preparation, SourceNote } from "../index.ts";
 import { formatBytes, formatCount, formatMemory, formatTable, plural } from "./format.ts";
-import { workerRows } from "./render-workers.ts";
+import { threadRows } from "./render-threads.ts";
 
 /** The first of a list of names, and whether there are more. */
 function firstOf(names: readonly string[]): string {
@@ -63,14 +63,14 @@ export function describeSource(source: Plan["source"]): string {
 	return source.commit === "local" ? source.repo : `${source.repo} @ ${source.commit.slice(0, 12)}`;
 }
 
-/** Most memory that all workers take together. */
-function memoryOf({ workers }: Preparation): number {
-	return workers.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+/** Most memory that all threads take together. */
+function memoryOf({ threads }: Preparation): number {
+	return threads.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
 }
 
 /** The plan as a table for people; no line break at the end. */
 export function renderPlan(preparation: Preparation): string {
-	const { plan, workers } = preparation;
+	const { plan, threads } = preparation;
 	const { totals, source } = plan;
 	const { min, max } = totals.rankBytes;
 	const rows = [
@@ -90,14 +90,14 @@ export function renderPlan(preparation: Preparation): string {
 		["per rank", min === max ? formatBytes(max) : `${formatBytes(min)} to ${formatBytes(max)}`],
 		[
 			"memory",
-			`${formatMemory(memoryOf(preparation))} for staging and buffers at most, of a budget of ${formatMemory(plan.limits.budgetBytes)}${workers.length > 1 ? " for each worker" : ""}`,
+			`${formatMemory(memoryOf(preparation))} for staging and buffers at most, of a budget of ${formatMemory(plan.limits.budgetBytes)}${threads.length > 1 ? " for each thread" : ""}`,
 		],
 		...memoryCostRows(totals),
 		[
 			"tiles",
 			`${formatCount(plan.tiles.length)}, the largest ${formatMemory(totals.largestTileBytes)}`,
 		],
-		...workerRows(preparation),
+		...threadRows(preparation),
 		...qkvRows(plan, preparation.wholeQkvBytes),
 		...nameRows(plan),
 	];

@@ -3,7 +3,7 @@ import type { ConvertOptions, ConvertSummary } from "../index.ts";
 import { formatBytes, formatDuration, formatTable, plural } from "./format.ts";
 import { describeLoading } from "./load-command.ts";
 import { describeSource, nameRows, qkvRows } from "./render-plan.ts";
-import { describeWorkers } from "./render-workers.ts";
+import { describeThreads } from "./render-threads.ts";
 
 /** How the bytes came; sources on a disk have no connections. */
 function describeTransport({ transport, retries, sourceKind }: ConvertSummary): string {
@@ -55,7 +55,7 @@ export function renderSummary(summary: ConvertSummary, options: ConvertOptions):
 			`${plural(summary.resumedEntries, "entry was", "entries were")} finished by an earlier run`,
 		]);
 	}
-	rows.push(["workers", describeWorkers(summary.workers.length, summary.workersReason)]);
+	rows.push(["threads", describeThreads(summary.threads.length, summary.threadsReason)]);
 	rows.push(["network", describeTransport(summary)]);
 	rows.push(["reshard", summary.backend], ["writes", describeWrites(summary)]);
 	rows.push(["checksums", summary.checksums]);

@@ -1,7 +1,7 @@
 import { at } from "../core/shape.ts";
 import type { Plan } from "./types.ts";
 
-/** Tiles that fill entries together, and those entries: what cannot be parted without two workers on one entry. */
+/** Tiles that fill entries together, and those entries: what cannot be parted without two threads on one entry. */
 export interface Component {
 	/** Indices in `plan.tiles`, ascending. */
 	readonly tiles: readonly number[];

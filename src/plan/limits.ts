@@ -46,7 +46,7 @@ const SIZE_UNIT_BYTES = 64 * 1024;
 /**
  * The sizes a memory budget leads to.
  *
- * @param budgetBytes - What a worker may take beyond what Node itself takes when it does nothing. What staging and buffers
+ * @param budgetBytes - What a thread may take beyond what Node itself takes when it does nothing. What staging and buffers
  * would take beyond 4095 MiB stays unused.
  * @throws {HfStreamDcpError} `BUDGET_EXCEEDED` below {@link MIN_MEMORY_BYTES}.
  */

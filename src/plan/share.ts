@@ -5,7 +5,7 @@ import { divide } from "./divide.ts";
 import { tileTotals } from "./totals.ts";
 import type { Plan, PlanEntry, PlanSlab, PlanTensor, PlanTile, PlanTotals } from "./types.ts";
 
-/** One worker's part of a plan. */
+/** One thread's part of a plan. */
 export interface PlanShare {
 	/**
 	 * A plan of its own that fills some of the entries, under indices of its own; offsets, files and their sizes are those of the

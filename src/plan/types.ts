@@ -115,7 +115,7 @@ export interface Plan {
 
 /** Sizes that shape the tiles, bytes. */
 export interface PlanLimits {
-	/** What a worker may take in all, beyond what Node itself takes. */
+	/** What a thread may take in all, beyond what Node itself takes. */
 	readonly budgetBytes: number;
 	/** What of it the stream may take: staging and write buffers. */
 	readonly memoryBytes: number;

@@ -18,7 +18,7 @@ export interface CheckpointWriterOptions extends CheckpointDirectoryOptions {
 	readonly maxOpenFiles?: number | undefined;
 }
 
-/** Opens both, as a conversion with one worker does. */
+/** Opens both, as a conversion with one thread does. */
 export async function openCheckpointWriter(
 	options: CheckpointWriterOptions,
 ): Promise<CheckpointWriter> {

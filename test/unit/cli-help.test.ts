@@ -32,11 +32,11 @@ test("the flags of a conversion", () => {
 		  --family <name>                                model family; listed below (default: by
 		                                                 config.json)
 		  --dtype <dtype>                                keep, bfloat16, float16 or float32 (default: keep)
-		  --memory <size>                                memory of a worker beyond Node's own, e.g. 256MiB,
+		  --memory <size>                                memory of a thread beyond Node's own, e.g. 256MiB,
 		                                                 2GB (default: 256MiB)
-		  --connections <n>                              most connections to one origin, of all workers
+		  --connections <n>                              most connections to one origin, of all threads
 		                                                 together (default: 16)
-		  --workers <n>                                  threads that fetch and write, or auto (default:
+		  --threads <n>                                  threads that fetch and write, or auto (default:
 		                                                 auto)
 		  --log-format <format>                          of everything on stderr (choices: "text", "json",
 		                                                 default: "text")

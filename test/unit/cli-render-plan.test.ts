@@ -61,7 +61,7 @@ const PLAN: Plan = {
 	},
 };
 
-const WORKER: Preparation["workers"][number] = { ...PLAN.totals, connections: 8 };
+const THREAD: Preparation["threads"][number] = { ...PLAN.totals, connections: 8 };
 
 const PREPARATION: Preparation = {
 	plan: PLAN,
@@ -69,8 +69,8 @@ const PREPARATION: Preparation = {
 	headerBytes: 500,
 	metadataBytes: 1234,
 	wholeQkvBytes: 0,
-	workers: [WORKER],
-	workersReason: "bytes",
+	threads: [THREAD],
+	threadsReason: "bytes",
 	warnings: ["look out"],
 	[Symbol.asyncDispose]: async () => {},
 };
@@ -103,7 +103,7 @@ const SUMMARY: ConvertSummary = {
 	wholeQkvBytes: 0,
 	resumedEntries: 1,
 	peakStagingBytes: 1,
-	workers: [
+	threads: [
 		{
 			fetchedBytes: 500_000,
 			requests: 1,
@@ -119,7 +119,7 @@ const SUMMARY: ConvertSummary = {
 			writes: WRITES,
 		},
 	],
-	workersReason: "bytes",
+	threadsReason: "bytes",
 	warnings: [],
 };
 
@@ -143,7 +143,7 @@ test("the plan as a table", () => {
 		memory     256 MiB for staging and buffers at most, of a budget of 512 MiB
 		           it costs 1 entry more than a larger one: blocks are cut to fit into it
 		tiles      0, the largest 1 MiB
-		workers    1 (one for every 256 MiB to fetch)
+		threads    1 (one for every 2 GiB to fetch)
 		dropped    4 tensors: vision tensors are not part of the text model (vision_model.a, …)
 		dropped    1 tensor: computed by the model (inv_freq)
 		tied       1 tensor: stored under both keys (a)
@@ -151,12 +151,12 @@ test("the plan as a table", () => {
 	`);
 });
 
-test("what each of several workers is to do", () => {
-	const other = { ...WORKER, fetchBytes: 400_000, requests: 2, connections: 1 };
-	const text = renderPlan({ ...PREPARATION, workers: [WORKER, other], workersReason: "cores" });
-	expect(text.split("\n").filter((line) => /^workers|^memory|^ +\d:/.test(line))).toEqual([
-		"memory     512 MiB for staging and buffers at most, of a budget of 512 MiB for each worker",
-		"workers    2 (one for every core this process may use)",
+test("what each of several threads is to do", () => {
+	const other = { ...THREAD, fetchBytes: 400_000, requests: 2, connections: 1 };
+	const text = renderPlan({ ...PREPARATION, threads: [THREAD, other], threadsReason: "cores" });
+	expect(text.split("\n").filter((line) => /^threads|^memory|^ +\d:/.test(line))).toEqual([
+		"memory     512 MiB for staging and buffers at most, of a budget of 512 MiB for each thread",
+		"threads    2 (one for every core this process may use)",
 		"           1: 1.00 MB in by 1 request, 1.00 MB out, 2 entries of 2 files; 256 MiB, 8 connections",
 		"           2: 400 kB in by 2 requests, 1.00 MB out, 2 entries of 2 files; 256 MiB, 1 connection",
 	]);
@@ -220,7 +220,7 @@ test("the summary says what was resumed and how to load the result", () => {
 		tied        1 tensor: stored under both keys (a)
 		added       1 tensor that no source has (layers.0.moe.expert_bias_E)
 		resumed     1 entry was finished by an earlier run
-		workers     1 (one for every 256 MiB to fetch)
+		threads     1 (one for every 2 GiB to fetch)
 		network     4 connections, 3 retries, 1 lagging answer continued elsewhere, 2 requests not direct: a proxy is configured
 		reshard     cpu
 		writes      O_DIRECT 480 kB, buffered 20.0 kB in 6 calls; 0 B copied first

@@ -49,7 +49,7 @@ describe("parseConvertOptions", () => {
 			parallelism: {},
 			memoryBytes: 256 * 1024 * 1024,
 			connections: 16,
-			workers: "auto",
+			threads: "auto",
 		});
 	});
 
@@ -59,14 +59,14 @@ describe("parseConvertOptions", () => {
 			out: "ckpt",
 			memoryBytes: "1GiB",
 			connections: "4",
-			workers: "3",
+			threads: "3",
 			dtype: "bfloat16",
 			parallelism: { tp: "8", dpShard: "-1", worldSize: "64", firstStageLessLayers: "0" },
 		});
 		expect(options).toMatchObject({
 			memoryBytes: 1024 ** 3,
 			connections: 4,
-			workers: 3,
+			threads: 3,
 			dtype: "bfloat16",
 			parallelism: { tp: 8, dpShard: -1, worldSize: 64, firstStageLessLayers: 0 },
 		});
@@ -128,7 +128,7 @@ describe("parseConvertOptions", () => {
 				dtype: "int8",
 				memoryBytes: "2G",
 				connections: 0,
-				workers: "many",
+				threads: "many",
 				overwrite: "yes",
 				parallelism: { tp: 0, dpShard: 0, ep: "two", cp: 1.5, firstStageLessLayers: -1 },
 			}),
@@ -152,7 +152,7 @@ describe("parseConvertOptions", () => {
 			},
 			{ path: "connections", message: "expected a whole number from 1 to 256, got 0" },
 			{
-				path: "workers",
+				path: "threads",
 				message: 'expected a whole number from 1 to 1024, or auto, got "many"',
 			},
 			{ path: "out", message: 'expected a directory for the checkpoint, got ""' },

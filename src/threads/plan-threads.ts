@@ -1,30 +1,30 @@
 import { type PlanShare, sharePlan } from "../plan/share.ts";
 import type { Plan, PlanTotals } from "../plan/types.ts";
 import {
-	chooseWorkers,
+	chooseThreads,
 	divideConnections,
-	type WorkersDemand,
-	type WorkersReason,
-} from "./choose-workers.ts";
+	type ThreadsDemand,
+	type ThreadsReason,
+} from "./choose-threads.ts";
 
 /** Who does what of a plan. */
-export interface WorkersPlan {
-	readonly reason: WorkersReason;
-	/** One for each worker, at least one; where there are several, none is empty. */
+export interface ThreadsPlan {
+	readonly reason: ThreadsReason;
+	/** One for each thread, at least one; where there are several, none is empty. */
 	readonly shares: readonly PlanShare[];
-	/** Connections of each worker. */
+	/** Connections of each thread. */
 	readonly connections: readonly number[];
 }
 
-/** Chooses the number of workers and gives each its share. */
-export function planWorkers(
+/** Chooses the number of threads and gives each its share. */
+export function planThreads(
 	plan: Plan,
-	demand: Omit<WorkersDemand, "fetchBytes" | "budgetBytes">,
+	demand: Omit<ThreadsDemand, "fetchBytes" | "budgetBytes">,
 	isFinished?: (entry: number) => boolean,
-): WorkersPlan {
+): ThreadsPlan {
 	const { fetchBytes } = plan.totals;
 	const { budgetBytes } = plan.limits;
-	const { count, reason } = chooseWorkers({ ...demand, fetchBytes, budgetBytes });
+	const { count, reason } = chooseThreads({ ...demand, fetchBytes, budgetBytes });
 	const shares = sharesOf(plan, count, isFinished);
 	return {
 		reason: shares.length < count ? "parts" : reason,
@@ -45,16 +45,16 @@ function sharesOf(
 	return busy;
 }
 
-/** What one worker is to do. */
-export interface PlannedWorker extends Pick<
+/** What one thread is to do. */
+export interface PlannedThread extends Pick<
 	PlanTotals,
 	"fetchBytes" | "requests" | "writeBytes" | "entries" | "files" | "memoryBytes"
 > {
 	readonly connections: number;
 }
 
-/** What every worker is to do, in numbers. */
-export function plannedWorkers({ shares, connections }: WorkersPlan): readonly PlannedWorker[] {
+/** What every thread is to do, in numbers. */
+export function plannedThreads({ shares, connections }: ThreadsPlan): readonly PlannedThread[] {
 	return shares.map(({ plan: { totals } }, index) => {
 		const { fetchBytes, requests, writeBytes, entries, files, memoryBytes } = totals;
 		const own = connections[index] ?? 1;

@@ -36,7 +36,7 @@ let out: string;
 let count = 0;
 
 beforeAll(() => {
-	root = mkdtempSync(join(tmpdir(), "hf-stream-dcp-workers-"));
+	root = mkdtempSync(join(tmpdir(), "hf-stream-dcp-threads-"));
 });
 
 afterAll(() => {
@@ -55,7 +55,7 @@ interface Observed {
 
 interface RunSettings {
 	readonly directory?: string;
-	readonly workers: number;
+	readonly threads: number;
 	readonly mesh?: readonly string[];
 	readonly repo?: string;
 	readonly flags?: readonly string[];
@@ -67,9 +67,9 @@ interface RunSettings {
 
 /** Runs the built program against a Hub of its own. Small tiles: the model is many of them. */
 async function run(settings: RunSettings): Promise<Observed> {
-	const { directory = out, workers, mesh = MESH, flags = [], intercept } = settings;
+	const { directory = out, threads, mesh = MESH, flags = [], intercept } = settings;
 	await using hub = await createLocalHub({ repos: [MODEL], intercept });
-	const args = [settings.repo ?? MODEL.id, "--out", directory, ...mesh, `--workers=${workers}`];
+	const args = [settings.repo ?? MODEL.id, "--out", directory, ...mesh, `--threads=${threads}`];
 	const started = startCli([...args, "--memory=16MiB", "--log-format=json", ...flags], {
 		HF_ENDPOINT: hub.endpoint,
 		HF_HOME: join(root, "home"),
@@ -140,27 +140,27 @@ describe.each(Object.entries(LAYOUTS))("%s", (name, mesh) => {
 	const whole = (): string => join(root, `whole ${name}`);
 	let alone: Observed;
 	beforeAll(async () => {
-		alone = await run({ directory: whole(), workers: 1, mesh });
-		expect(summaryOf(alone).workers).toHaveLength(1);
+		alone = await run({ directory: whole(), threads: 1, mesh });
+		expect(summaryOf(alone).threads).toHaveLength(1);
 	});
 
 	test.each([2, 3, 5])(
-		"%i workers write the same bytes and fetch each byte once",
-		async (workers) => {
-			const observed = await run({ workers, mesh });
+		"%i threads write the same bytes and fetch each byte once",
+		async (threads) => {
+			const observed = await run({ threads, mesh });
 			const summary = summaryOf(observed);
 			expectSame(out, whole());
-			expect(summary.workersReason).toBe("asked");
-			expect(summary.workers).toHaveLength(workers);
+			expect(summary.threadsReason).toBe("asked");
+			expect(summary.threads).toHaveLength(threads);
 			const { fetchBytes, requests } = summary.totals;
 			const sum = (key: "fetchedBytes" | "requests" | "entries"): number =>
-				summary.workers.reduce((total, worker) => total + worker[key], 0);
+				summary.threads.reduce((total, thread) => total + thread[key], 0);
 			expect(sum("fetchedBytes")).toBe(fetchBytes);
 			expect(sum("requests")).toBe(requests);
 			expect(sum("entries")).toBe(summary.totals.entries);
 			expect(summary).toMatchObject({ fetchedBytes: fetchBytes, requests, retries: 0 });
 			// Everybody had something to do, and nobody asked again for what was known.
-			expect(summary.workers.every((worker) => worker.fetchedBytes > 0)).toBe(true);
+			expect(summary.threads.every((thread) => thread.fetchedBytes > 0)).toBe(true);
 			expect(servedOnce(observed.requests)).toBe(servedOnce(alone.requests));
 			const asked = asksWhatThereIs(observed.requests).map(({ path, range }) => `${path} ${range}`);
 			const expected = asksWhatThereIs(alone.requests).map(({ path, range }) => `${path} ${range}`);
@@ -169,28 +169,28 @@ describe.each(Object.entries(LAYOUTS))("%s", (name, mesh) => {
 	);
 });
 
-test("a local directory is read by several workers, too", async () => {
+test("a local directory is read by several threads, too", async () => {
 	const repo = join(root, "model");
 	mkdirSync(repo);
 	for (const [name, bytes] of MODEL.files) writeFileSync(join(repo, name), bytes);
-	summaryOf(await run({ repo, workers: 1, directory: join(root, "from-directory") }));
-	const observed = await run({ repo, workers: 3 });
+	summaryOf(await run({ repo, threads: 1, directory: join(root, "from-directory") }));
+	const observed = await run({ repo, threads: 3 });
 	const summary = summaryOf(observed);
 	expect(summary.fetchedBytes).toBe(summary.totals.fetchBytes);
-	expect(summary.workers).toHaveLength(3);
+	expect(summary.threads).toHaveLength(3);
 	expect(observed.requests).toEqual([]);
 	expectSame(out, join(root, "from-directory"));
 });
 
-test("more workers than can be parted: as many as there are shares", async () => {
-	const observed = await run({ workers: 1000, mesh: ["--target=hf"], flags: ["--memory=512MiB"] });
+test("more threads than can be parted: as many as there are shares", async () => {
+	const observed = await run({ threads: 1000, mesh: ["--target=hf"], flags: ["--memory=512MiB"] });
 	const summary = summaryOf(observed);
-	expect(summary.workersReason).toBe("parts");
-	expect(summary.workers.length).toBeLessThan(20);
+	expect(summary.threadsReason).toBe("parts");
+	expect(summary.threads.length).toBeLessThan(20);
 	expect(summary.fetchedBytes).toBe(summary.totals.fetchBytes);
 });
 
-test("the events add up what the workers tell", async () => {
+test("the events add up what the threads tell", async () => {
 	await using hub = await createLocalHub({ repos: [MODEL] });
 	const events: ProgressEvent[] = [];
 	const { convert, parseConvertOptions } = await builtProgram();
@@ -198,7 +198,7 @@ test("the events add up what the workers tell", async () => {
 		...parseConvertOptions({
 			repo: MODEL.id,
 			out,
-			workers: 3,
+			threads: 3,
 			memoryBytes: "16MiB",
 			parallelism: { dpShard: 4, tp: 2, ep: 4 },
 			environment: { HF_ENDPOINT: hub.endpoint, HF_HOME: join(root, "home") },
@@ -218,18 +218,18 @@ test("the events add up what the workers tell", async () => {
 	expect(requests).toBe(summary.requests + 2 * WEIGHT_FILES.length);
 });
 
-/** The built program: a worker thread runs no TypeScript. */
+/** The built program: a thread runs no TypeScript. */
 async function builtProgram(): Promise<typeof import("../../src/index.ts")> {
 	const url = new URL("../../dist/src/index.js", import.meta.url).href;
 	return (await import(url)) as typeof import("../../src/index.ts");
 }
 
-/** The last of the files, which the last worker reads, is never sent; the first worker does not need it. */
+/** The last of the files, which the last thread reads, is never sent; the first thread does not need it. */
 const withoutLastFile: Intercept = ({ record }, next) => {
 	if (weightsOf(record)?.file !== WEIGHT_FILES.at(-1)) next();
 };
 
-/** Resolves when a worker has finished its share, by what the journal says. */
+/** Resolves when a thread has finished its share, by what the journal says. */
 async function untilJournalled(): Promise<void> {
 	while (!existsSync(join(out, JOURNAL_NAME)) || journalled(out) === 0) {
 		await new Promise((resolve) => setTimeout(resolve, 20));
@@ -241,30 +241,30 @@ function journalled(directory: string): number {
 	return parseJournal(text)?.finished.size ?? 0;
 }
 
-/** What is left after a run that did not finish: finished by another number of workers, and only what was not journalled. */
-async function expectFinishable(workers: number): Promise<void> {
+/** What is left after a run that did not finish: finished by another number of threads, and only what was not journalled. */
+async function expectFinishable(threads: number): Promise<void> {
 	expect(existsSync(join(out, ".metadata"))).toBe(false);
 	expect(existsSync(join(out, JOURNAL_NAME))).toBe(true);
 	const done = journalled(out);
-	const observed = await run({ workers });
+	const observed = await run({ threads });
 	const summary = summaryOf(observed);
 	expect(summary.resumedEntries).toBe(done);
-	const resumed = summary.workers.reduce((sum, worker) => sum + worker.resumedEntries, 0);
+	const resumed = summary.threads.reduce((sum, thread) => sum + thread.resumedEntries, 0);
 	expect(resumed).toBe(done);
 	expect(done).toBeGreaterThan(0);
 	expect(summary.fetchedBytes).toBeLessThan(summary.totals.fetchBytes);
 	expect(servedOnce(observed.requests)).toBe(summary.fetchedBytes);
 	const whole = join(root, `whole-for-resume`);
-	if (!existsSync(whole)) summaryOf(await run({ workers: 1, directory: whole }));
+	if (!existsSync(whole)) summaryOf(await run({ threads: 1, directory: whole }));
 	expectSame(out, whole);
 }
 
-describe("stopped with 3 workers", () => {
+describe("stopped with 3 threads", () => {
 	test.each(["SIGINT", "SIGTERM"] as const)(
-		"by %s: flushed, and 2 workers go on",
+		"by %s: flushed, and 2 threads go on",
 		async (signal) => {
 			const { result } = await run({
-				workers: 3,
+				threads: 3,
 				intercept: withoutLastFile,
 				onStart: ({ child }) => void untilJournalled().then(() => child.kill(signal)),
 			});
@@ -275,7 +275,7 @@ describe("stopped with 3 workers", () => {
 		},
 	);
 
-	test("by a second Ctrl-C at once, and one worker goes on", async () => {
+	test("by a second Ctrl-C at once, and one thread goes on", async () => {
 		const interruptTwice = async ({ child }: CliRun): Promise<void> => {
 			await untilJournalled();
 			child.kill("SIGINT");
@@ -284,7 +284,7 @@ describe("stopped with 3 workers", () => {
 			child.kill("SIGINT");
 		};
 		const { result } = await run({
-			workers: 3,
+			threads: 3,
 			intercept: withoutLastFile,
 			onStart: (started) => void interruptTwice(started),
 		});
@@ -292,25 +292,25 @@ describe("stopped with 3 workers", () => {
 		await expectFinishable(1);
 	});
 
-	test.each([1, 5])("by SIGKILL: %i workers redo only what was not journalled", async (workers) => {
+	test.each([1, 5])("by SIGKILL: %i threads redo only what was not journalled", async (threads) => {
 		const { result } = await run({
-			workers: 3,
+			threads: 3,
 			intercept: withoutLastFile,
 			onStart: ({ child }) => void untilJournalled().then(() => child.kill("SIGKILL")),
 		});
 		expect(result.code).toBe(null);
-		await expectFinishable(workers);
+		await expectFinishable(threads);
 	});
 });
 
-describe("a failure of one worker ends all with its error", () => {
-	test("a file that the Hub's storage refuses: the same message as with one worker", async () => {
+describe("a failure of one thread ends all with its error", () => {
+	test("a file that the Hub's storage refuses: the same message as with one thread", async () => {
 		const intercept: Intercept = ({ record, response }, next) => {
 			if (weightsOf(record)?.file !== WEIGHT_FILES.at(-1)) next();
 			else response.writeHead(403).end("SignatureDoesNotMatch");
 		};
-		const alone = await run({ workers: 1, intercept, directory: `${out}-alone` });
-		const { result } = await run({ workers: 3, intercept });
+		const alone = await run({ threads: 1, intercept, directory: `${out}-alone` });
+		const { result } = await run({ threads: 3, intercept });
 		expect(result.code).toBe(3);
 		expect(result.code).toBe(alone.result.code);
 		const errorOf = ({ stderr }: CliResult): unknown => {
@@ -340,20 +340,20 @@ describe("a failure of one worker ends all with its error", () => {
 				}
 				next();
 			};
-			const { result } = await run({ directory, workers: 3, intercept });
+			const { result } = await run({ directory, threads: 3, intercept });
 			expect(result.code).toBe(5);
 			expect(result.stderr).toContain("the disk is full");
 			expect(existsSync(join(directory, ".metadata"))).toBe(false);
 			rmSync(join(disk, "filler"));
-			summaryOf(await run({ directory, workers: 2 }));
+			summaryOf(await run({ directory, threads: 2 }));
 		} finally {
 			execFileSync("umount", ["--lazy", disk]);
 		}
 	});
 });
 
-describe("a worker that crashes is named", () => {
-	/** A module that every thread loads first, and that ends the last worker, which waits for its file, in its own way. */
+describe("a thread that crashes is named", () => {
+	/** A module that every thread loads first, and that ends the last thread, which waits for its file, in its own way. */
 	const crashing = (how: string): Readonly<Record<string, string>> => {
 		const file = join(root, `crash-${count}.mjs`);
 		const isLast = "!isMainThread && threadId === 3";
@@ -376,7 +376,7 @@ describe("a worker that crashes is named", () => {
 			"memory limit",
 		],
 	])("%s", async (_, how, reason) => {
-		const { result } = await run({ workers: 3, intercept: withoutLastFile, env: crashing(how) });
+		const { result } = await run({ threads: 3, intercept: withoutLastFile, env: crashing(how) });
 		expect(result.code).toBe(1);
 		const error = JSON.parse(result.stderr.trim().split("\n").at(-1) ?? "") as {
 			readonly code: string;
@@ -385,7 +385,7 @@ describe("a worker that crashes is named", () => {
 		};
 		expect(error).toMatchObject({
 			code: "WORKER_FAILED",
-			message: "worker 3 ended before its work was done",
+			message: "thread 3 ended before its work was done",
 		});
 		expect(error.causes.join()).toContain(reason);
 		expect(existsSync(join(out, ".hf-stream-dcp.lock"))).toBe(false);

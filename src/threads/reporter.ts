@@ -1,10 +1,10 @@
 import type { ProgressEvent } from "../core/events.ts";
-import type { FromWorker } from "./messages.ts";
+import type { FromThread } from "./messages.ts";
 
 /** Time between two messages: more often than a display is drawn, seldom enough to cost nothing. */
 const INTERVAL_MS = 100;
 
-/** Collects the events of a worker. */
+/** Collects the events of a thread. */
 export interface Reporter {
 	readonly onEvent: (event: ProgressEvent) => void;
 	/** Sends what is left and stops. */
@@ -12,7 +12,7 @@ export interface Reporter {
 }
 
 /** Passes events on about ten times a second; retries and warnings at once. */
-export function createReporter(tell: (message: FromWorker) => void): Reporter {
+export function createReporter(tell: (message: FromThread) => void): Reporter {
 	let receivedBytes = 0;
 	let writtenBytes = 0;
 	let events: ProgressEvent[] = [];

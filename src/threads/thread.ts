@@ -1,18 +1,18 @@
 import { Worker } from "node:worker_threads";
 import { HfStreamDcpError } from "../core/errors.ts";
 import { errorOf, recordOf } from "./error-record.ts";
-import type { FromWorker, ToWorker, WorkerTask } from "./messages.ts";
+import type { FromThread, ToThread, ThreadTask } from "./messages.ts";
 import type { ShareSummary } from "./run-share.ts";
 
-/** What the main thread does for a worker. */
+/** What the main thread does for a thread that runs a share. */
 export interface ThreadListener {
-	readonly onProgress: (message: Extract<FromWorker, { kind: "progress" }>) => void;
+	readonly onProgress: (message: Extract<FromThread, { kind: "progress" }>) => void;
 	/** Resolves when the entries are in the journal. */
-	readonly record: (finished: Extract<FromWorker, { kind: "record" }>["finished"]) => Promise<void>;
+	readonly record: (finished: Extract<FromThread, { kind: "record" }>["finished"]) => Promise<void>;
 }
 
-/** A worker thread that runs a share. */
-export interface WorkerThread {
+/** A thread that runs a share. */
+export interface RunningThread {
 	/**
 	 * Settles when the thread has ended.
 	 *
@@ -29,24 +29,24 @@ type Outcome = { readonly summary: ShareSummary } | { readonly error: Error };
 /**
  * Starts a thread.
  *
- * @param name - For people: `worker 2`.
+ * @param name - For people: `thread 2`.
  */
 export function startThread(
 	name: string,
-	task: WorkerTask,
+	task: ThreadTask,
 	listener: ThreadListener,
-): WorkerThread {
+): RunningThread {
 	// The built file: Node 20 runs no TypeScript.
-	const program = new URL("./worker-thread.js", import.meta.url);
+	const program = new URL("./thread-program.js", import.meta.url);
 	const thread = new Worker(program, { workerData: task, name });
-	const tell = (message: ToWorker): void => thread.postMessage(message);
+	const tell = (message: ToThread): void => thread.postMessage(message);
 	let outcome: Outcome | undefined;
 	const end = (result: Outcome): void => {
 		outcome ??= result;
 		// Nothing of it is under way any more, and nothing it holds may keep the process alive.
 		void thread.terminate();
 	};
-	thread.on("message", (message: FromWorker) => {
+	thread.on("message", (message: FromThread) => {
 		switch (message.kind) {
 			case "progress":
 				listener.onProgress(message);
@@ -81,9 +81,9 @@ function crashed(name: string, reason: unknown): HfStreamDcpError {
 		reason instanceof Error && "code" in reason && reason.code === "ERR_WORKER_OUT_OF_MEMORY";
 	return new HfStreamDcpError("WORKER_FAILED", `${name} ended before its work was done`, {
 		hint: isOutOfMemory
-			? "Give fewer --workers, then run the same command again: what is finished is kept."
+			? "Give fewer --threads, then run the same command again: what is finished is kept."
 			: "Run the same command again: what is finished is kept. If it happens again, report it.",
-		facts: { worker: name },
+		facts: { thread: name },
 		cause: reason,
 	});
 }

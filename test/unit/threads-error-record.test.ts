@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { renderError } from "../../src/cli/render-error.ts";
 import { HfStreamDcpError, isHfStreamDcpError } from "../../src/core/errors.ts";
-import { errorOf, recordOf } from "../../src/workers/error-record.ts";
+import { errorOf, recordOf } from "../../src/threads/error-record.ts";
 
 /** As it arrives in another thread. */
 function cross(thrown: unknown): Error {

@@ -1,18 +1,18 @@
 import { describe, expect, test } from "vitest";
 import {
-	chooseWorkers,
+	chooseThreads,
 	divideConnections,
-	MIN_WORKER_BYTES,
-	type WorkersDemand,
-	type WorkersReason,
-} from "../../src/workers/choose-workers.ts";
-import { coresOfQuotas, readMachine } from "../../src/workers/machine.ts";
+	MIN_THREAD_BYTES,
+	type ThreadsDemand,
+	type ThreadsReason,
+} from "../../src/threads/choose-threads.ts";
+import { coresOfQuotas, readMachine } from "../../src/threads/machine.ts";
 
 const GiB = 2 ** 30;
 
 /** A large model on a large machine. */
-const LARGE: WorkersDemand = {
-	workers: "auto",
+const LARGE: ThreadsDemand = {
+	threads: "auto",
 	machine: { cores: 64, memoryBytes: 512 * GiB },
 	fetchBytes: 200 * GiB,
 	budgetBytes: GiB / 2,
@@ -20,16 +20,16 @@ const LARGE: WorkersDemand = {
 	isRemote: true,
 };
 
-describe("the number of workers", () => {
-	const cores = (count: number): Partial<WorkersDemand> => ({
+describe("the number of threads", () => {
+	const cores = (count: number): Partial<ThreadsDemand> => ({
 		machine: { cores: count, memoryBytes: 512 * GiB },
 	});
-	test.each<[string, Partial<WorkersDemand>, number, WorkersReason]>([
-		["what was asked for, whatever the machine", { workers: 40, ...cores(1) }, 40, "asked"],
+	test.each<[string, Partial<ThreadsDemand>, number, ThreadsReason]>([
+		["what was asked for, whatever the machine", { threads: 40, ...cores(1) }, 40, "asked"],
 		["one core", cores(1), 1, "cores"],
 		["two cores", cores(2), 2, "cores"],
 		["64 cores", {}, 16, "most"],
-		["a small model", { fetchBytes: 3 * MIN_WORKER_BYTES + 1 }, 3, "bytes"],
+		["a small model", { fetchBytes: 3 * MIN_THREAD_BYTES + 1 }, 3, "bytes"],
 		["a tiny model", { fetchBytes: 1 }, 1, "bytes"],
 		["nothing to fetch", { fetchBytes: 0 }, 1, "bytes"],
 		["little memory", { machine: { cores: 64, memoryBytes: 3 * GiB } }, 3, "memory"],
@@ -37,7 +37,7 @@ describe("the number of workers", () => {
 		["few connections", { connections: 4 }, 4, "connections"],
 		["few connections that nobody needs", { connections: 4, isRemote: false }, 16, "most"],
 	])("%s", (_, demand, count, reason) => {
-		expect(chooseWorkers({ ...LARGE, ...demand })).toEqual({ count, reason });
+		expect(chooseThreads({ ...LARGE, ...demand })).toEqual({ count, reason });
 	});
 });
 
@@ -46,8 +46,8 @@ test.each<[number, number, number[]]>([
 	[8, 3, [3, 3, 2]],
 	[2, 3, [1, 1, 1]],
 	[64, 16, Array.from({ length: 16 }, () => 4)],
-])("%i connections for %i workers", (connections, workers, expected) => {
-	expect(divideConnections(connections, workers)).toEqual(expected);
+])("%i connections for %i threads", (connections, threads, expected) => {
+	expect(divideConnections(connections, threads)).toEqual(expected);
 });
 
 test.each<[string[], number]>([

@@ -5,7 +5,7 @@ import type { Plan } from "../plan/types.ts";
 import { createCpuBackend } from "../stream/cpu/backend.ts";
 import { runPlan, type RunSummary } from "../stream/run-plan.ts";
 
-/** What one worker did. */
+/** What one thread did. */
 export interface ShareSummary extends RunSummary {
 	/** Requests that were sent again. */
 	readonly retries: number;
@@ -17,7 +17,7 @@ export interface ShareSummary extends RunSummary {
 	readonly writes: WriteCounters;
 }
 
-/** What a worker works with, and where its entries go. */
+/** What a thread works with, and where its entries go. */
 export interface ShareOptions extends Pick<
 	EntryWriterOptions,
 	"directory" | "isFinished" | "record" | "maxOpenFiles" | "writeMode"
@@ -30,7 +30,7 @@ export interface ShareOptions extends Pick<
 }
 
 /**
- * Runs a plan, or one worker's share of it, in this thread: with sockets, memory, checksums and files of its own. When it settles,
+ * Runs a plan, or one thread's share of it, in this thread: with sockets, memory, checksums and files of its own. When it settles,
  * everything is closed and what was finished is flushed.
  *
  * @throws {HfStreamDcpError} the first failure of the source or of the files. @throws `signal.reason` when aborted.

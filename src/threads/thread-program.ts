@@ -4,20 +4,20 @@ import type { ProgressEvent } from "../core/events.ts";
 import type { FinishedEntry } from "../dcp/journal.ts";
 import { reopenSource } from "../fetch/reopen-source.ts";
 import { errorOf, recordOf } from "./error-record.ts";
-import type { FromWorker, ToWorker, WorkerTask } from "./messages.ts";
+import type { FromThread, ToThread, ThreadTask } from "./messages.ts";
 import { createReporter } from "./reporter.ts";
 import { runShare, type ShareSummary } from "./run-share.ts";
 
-// The program of a worker thread: runs the share in `workerData` and tells the main thread of it.
+// The program of every thread but the main one: runs the share in `workerData` and tells the main thread of it.
 
-invariant(parentPort !== null, "this is the program of a worker thread");
+invariant(parentPort !== null, "this is the program of a thread that was started");
 const port = parentPort;
-const task = workerData as WorkerTask;
-const tell = (message: FromWorker): void => port.postMessage(message);
+const task = workerData as ThreadTask;
+const tell = (message: FromThread): void => port.postMessage(message);
 
 const stopping = new AbortController();
 let answer: ((error: Error | undefined) => void) | undefined;
-port.on("message", (message: ToWorker) => {
+port.on("message", (message: ToThread) => {
 	if (message.kind === "abort") stopping.abort(new Error("stopped by the main thread"));
 	else answer?.(message.error === undefined ? undefined : errorOf(message.error));
 });

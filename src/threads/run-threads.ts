@@ -3,16 +3,16 @@ import { at } from "../core/shape.ts";
 import type { CheckpointDirectory } from "../dcp/checkpoint-directory.ts";
 import { defaultMaxOpenFiles } from "../dcp/open-file-limit.ts";
 import type { PlanShare } from "../plan/share.ts";
-import type { WorkerTask } from "./messages.ts";
+import type { ThreadTask } from "./messages.ts";
 import type { ShareSummary } from "./run-share.ts";
 import { startThread, type ThreadListener } from "./thread.ts";
 
-/** What the workers of one machine share. */
-export interface WorkersOptions extends Pick<WorkerTask, "directory" | "source" | "environment"> {
+/** What the threads of one machine share. */
+export interface ThreadsOptions extends Pick<ThreadTask, "directory" | "source" | "environment"> {
 	readonly shares: readonly PlanShare[];
 	/** Whose journal takes the finished entries. */
 	readonly owner: Pick<CheckpointDirectory, "resumed" | "record" | "writeMode">;
-	/** Connections of each worker. */
+	/** Connections of each thread. */
 	readonly connections: readonly number[];
 	/** Bytes received before: the counters of the events go on from there. */
 	readonly receivedBytes: number;
@@ -27,11 +27,11 @@ export interface WorkersOptions extends Pick<WorkerTask, "directory" | "source" 
  * @returns What each did, in the order of the shares.
  * @throws {HfStreamDcpError} the first failure. @throws `signal.reason` when aborted.
  */
-export async function runWorkers(options: WorkersOptions): Promise<readonly ShareSummary[]> {
+export async function runThreads(options: ThreadsOptions): Promise<readonly ShareSummary[]> {
 	const { shares, signal } = options;
 	const listeners = listenersOf(options);
 	const threads = shares.map((_, index) =>
-		startThread(`worker ${index + 1}`, taskOf(options, index), at(listeners, index)),
+		startThread(`thread ${index + 1}`, taskOf(options, index), at(listeners, index)),
 	);
 	let failure: { readonly error: unknown } | undefined;
 	const fail = (error: unknown): void => {
@@ -56,7 +56,7 @@ export async function runWorkers(options: WorkersOptions): Promise<readonly Shar
 	return summaries;
 }
 
-function taskOf(options: WorkersOptions, index: number): WorkerTask {
+function taskOf(options: ThreadsOptions, index: number): ThreadTask {
 	const { shares, owner, directory, source, environment, connections } = options;
 	const share = at(shares, index);
 	return {
@@ -71,28 +71,28 @@ function taskOf(options: WorkersOptions, index: number): WorkerTask {
 	};
 }
 
-/** One listener for each worker; what they count is added up. */
-function listenersOf(options: WorkersOptions): readonly ThreadListener[] {
+/** One listener for each thread; what they count is added up. */
+function listenersOf(options: ThreadsOptions): readonly ThreadListener[] {
 	const { shares, owner, onEvent } = options;
-	const workers = shares.map(() => ({ receivedBytes: 0, writtenBytes: 0, connections: 0 }));
+	const threads = shares.map(() => ({ receivedBytes: 0, writtenBytes: 0, connections: 0 }));
 	let received = options.receivedBytes;
 	let written = 0;
-	return workers.map((worker) => ({
+	return threads.map((thread) => ({
 		record: (finished) => owner.record(finished),
 		onProgress({ receivedBytes, writtenBytes, events }) {
-			if (receivedBytes > worker.receivedBytes) {
-				received += receivedBytes - worker.receivedBytes;
-				worker.receivedBytes = receivedBytes;
+			if (receivedBytes > thread.receivedBytes) {
+				received += receivedBytes - thread.receivedBytes;
+				thread.receivedBytes = receivedBytes;
 				onEvent({ kind: "received", bytes: received });
 			}
-			if (writtenBytes > worker.writtenBytes) {
-				written += writtenBytes - worker.writtenBytes;
-				worker.writtenBytes = writtenBytes;
+			if (writtenBytes > thread.writtenBytes) {
+				written += writtenBytes - thread.writtenBytes;
+				thread.writtenBytes = writtenBytes;
 				onEvent({ kind: "written", bytes: written });
 			}
 			for (const event of events) {
-				if (event.kind === "connections") worker.connections = event.connections;
-				const connections = workers.reduce((sum, one) => sum + one.connections, 0);
+				if (event.kind === "connections") thread.connections = event.connections;
+				const connections = threads.reduce((sum, one) => sum + one.connections, 0);
 				onEvent(event.kind === "connections" ? { kind: "connections", connections } : event);
 			}
 		},

@@ -2,7 +2,7 @@ import type { EventListener, ProgressEvent } from "../core/events.ts";
 
 /** How weight bytes came over the network. */
 export interface Transport {
-	/** Most connections to one origin that were open at once, added up over the workers. */
+	/** Most connections to one origin that were open at once, added up over the threads. */
 	readonly connections: number;
 	/** Lagging answers that were continued over another connection. */
 	readonly hedges: number;

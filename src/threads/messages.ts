@@ -7,8 +7,8 @@ import type { PlanShare } from "../plan/share.ts";
 import type { ErrorRecord } from "./error-record.ts";
 import type { ShareSummary } from "./run-share.ts";
 
-/** What a worker thread is given when it starts. Plain data, copied once. */
-export interface WorkerTask {
+/** What a thread is given when it starts. Plain data, copied once. */
+export interface ThreadTask {
 	readonly share: PlanShare;
 	/** 1 for the entries of the share that an earlier run had finished. */
 	readonly finished: Uint8Array;
@@ -16,26 +16,26 @@ export interface WorkerTask {
 	readonly directory: string;
 	readonly source: SourceDescription;
 	readonly environment: HubEnvironment;
-	/** This worker's part of the connections. */
+	/** This thread's part of the connections. */
 	readonly connections: number;
-	/** This worker's part of the descriptors that may be open. */
+	/** This thread's part of the descriptors that may be open. */
 	readonly maxOpenFiles: number;
 	/** How data files are written. */
 	readonly writeMode: WriteMode;
 }
 
-/** What the main thread tells a worker. */
-export type ToWorker =
+/** What the main thread tells a thread that runs a share. */
+export type ToThread =
 	/** Stop, and flush what is finished. */
 	| { readonly kind: "abort" }
 	/** Answers a `record`: in the journal, or why not. */
 	| { readonly kind: "recorded"; readonly error: ErrorRecord | undefined };
 
-/** What a worker tells the main thread. Indices are those of the whole plan. No bytes of tensors are ever among it. */
-export type FromWorker =
+/** What such a thread tells the main thread. Indices are those of the whole plan. No bytes of tensors are ever among it. */
+export type FromThread =
 	| {
 			readonly kind: "progress";
-			/** Totals of this worker. */
+			/** Totals of this thread. */
 			readonly receivedBytes: number;
 			readonly writtenBytes: number;
 			/** What else happened since the last message, in order. */
