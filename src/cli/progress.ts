@@ -74,6 +74,7 @@ function apply(state: State, event: ProgressEvent): void {
 			state.lastRetry = `${event.what}: ${event.reason}`;
 			break;
 		case "request":
+		case "waiting":
 		case "hedge":
 		case "fallback":
 		case "connections":
@@ -121,6 +122,12 @@ function describeRetries(state: State, isLog: boolean): string[] {
 	if (state.retries === 0) return [];
 	const last = isLog && state.lastRetry !== undefined ? ` (last: ${state.lastRetry})` : "";
 	return [`${plural(state.retries, "retry", "retries")}${last}`];
+}
+
+function describeWaiting(event: Extract<ProgressEvent, { kind: "waiting" }>): string {
+	const { reason, hint, delayMs, until } = event;
+	const time = new Date(until).toISOString().slice(11, 19);
+	return `another worker was told that ${reason}: waiting ${formatDuration(delayMs / 1000)}, until ${time} UTC. ${hint}`;
 }
 
 function toJson(state: State, rate: number, seconds: number): object {
@@ -205,6 +212,7 @@ export function createProgress(io: CliIo, options: ProgressOptions): Progress {
 			}
 			apply(state, event);
 			if (event.kind === "warning") warn(event.message);
+			if (event.kind === "waiting") warn(describeWaiting(event));
 			if (event.kind === "retry" && options.format === "json" && !options.quiet) {
 				stderr.write(`${JSON.stringify(event)}\n`);
 			}

@@ -22,6 +22,17 @@ export type ProgressEvent =
 			readonly reason: string;
 			readonly delayMs: number;
 	  }
+	/** Another worker of the job was told that a rate limit is used up, so that this one, too, sends nothing that counts against it. */
+	| {
+			readonly kind: "waiting";
+			/** Which limit of which host, for people: `the "resolvers" rate limit of huggingface.co is used up`. */
+			readonly reason: string;
+			/** What would raise the limit, one sentence. */
+			readonly hint: string;
+			readonly delayMs: number;
+			/** When requests go on, milliseconds since 1970 on this machine's clock. */
+			readonly until: number;
+	  }
 	/** A lagging answer at the end of the work is continued over another connection. */
 	| { readonly kind: "hedge"; readonly what: string }
 	/** A request for weight bytes that does not go over the data plane. */

@@ -124,18 +124,24 @@ export function hubError(head: ResponseHead, body: string, subject: Subject): Hf
 	if (head.status === 404) {
 		return notFound(subject.file === undefined ? "repo" : "file", head, subject);
 	}
-	return statusError(head, message === "" ? body : message, describe(subject));
+	return statusError(head, message === "" ? body : message, describe(subject), subject.hasToken);
 }
 
 /**
  * The error for a status that says nothing special, and for a 429.
  *
  * @param what - What was asked for, for people.
+ * @param hasToken - Whether the request had a token: decides the hint of a 429. @default false
  */
-export function statusError(head: ResponseHead, text: string, what: string): HfStreamDcpError {
+export function statusError(
+	head: ResponseHead,
+	text: string,
+	what: string,
+	hasToken: boolean = false,
+): HfStreamDcpError {
 	const host = new URL(head.url).host;
 	const said = text.trim().replaceAll(/\s+/g, " ").slice(0, 200);
-	if (head.status === 429) return rateLimited(head, host);
+	if (head.status === 429) return rateLimited(head, host, hasToken);
 	// 501: the server does not know the method, and will not learn it.
 	const isPassing = head.status === 408 || (head.status >= 500 && head.status !== 501);
 	const details = said === "" || /^<(!|html)/i.test(said) ? "" : `: ${said}`;
@@ -152,13 +158,36 @@ export function statusError(head: ResponseHead, text: string, what: string): HfS
 	);
 }
 
-function rateLimited(head: ResponseHead, host: string): HfStreamDcpError {
-	const bucket = /^\s*"([^"]+)"/.exec(head.headers.get("ratelimit") ?? "")?.[1];
+/** What happened to a rate limit, for people. */
+export function describeLimit({
+	host,
+	bucket,
+}: {
+	readonly host: string;
+	/** `undefined` when the answer does not name it. */
+	readonly bucket: string | undefined;
+}): string {
 	const name = bucket === undefined ? "a rate limit" : `the "${bucket}" rate limit`;
+	return `${name} of ${host} is used up`;
+}
+
+/**
+ * What raises the Hub's rate limits.
+ *
+ * @see huggingface/hub-docs `docs/hub/rate-limits.md`: anonymous users are counted by address, others by account and its plan.
+ */
+export function limitHint(hasToken: boolean): string {
+	return hasToken
+		? "Accounts with a paid plan have a higher limit: set HF_TOKEN to a token of one."
+		: `Signed-in users have a higher limit: ${TOKEN_HINT}.`;
+}
+
+function rateLimited(head: ResponseHead, host: string, hasToken: boolean): HfStreamDcpError {
+	const bucket = /^\s*"([^"]+)"/.exec(head.headers.get("ratelimit") ?? "")?.[1];
 	const retryAfterMs = parseRetryAfterMs(head.headers);
 	const wait = retryAfterMs === undefined ? "" : `, free again in ${retryAfterMs / 1000} s`;
-	return new HfStreamDcpError("HUB_RATE_LIMITED", `${name} of ${host} is used up${wait}`, {
-		hint: `Signed-in users have a higher limit: ${TOKEN_HINT}.`,
+	return new HfStreamDcpError("HUB_RATE_LIMITED", `${describeLimit({ host, bucket })}${wait}`, {
+		hint: limitHint(hasToken),
 		retryable: true,
 		facts: { ...facts(head), bucket, retryAfterMs },
 	});

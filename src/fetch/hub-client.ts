@@ -1,17 +1,20 @@
 import { isHfStreamDcpError, HfStreamDcpError } from "../core/errors.ts";
 import type { EventListener } from "../core/events.ts";
+import type { RateBoard } from "../core/rate-board.ts";
 import type { Clock } from "./clock.ts";
 import type { HubEnvironment } from "./environment.ts";
 import type { DataPlane } from "./data-plane/data-plane.ts";
 import { type Carrier, exchange, type HttpRequest, type Receiver } from "./exchange.ts";
 import {
+	describeLimit,
 	hubError,
+	limitHint,
 	type ResponseHead,
 	statusError,
 	type Subject,
 	withoutQuery,
 } from "./http-errors.ts";
-import { createRateGate } from "./rate-limit.ts";
+import { createRateGate, type GateBoard } from "./rate-gate.ts";
 import type { HubTimeouts } from "./timeouts.ts";
 
 /** One hop: a request without the headers that every request has. */
@@ -51,7 +54,10 @@ function failed(head: ResponseHead): boolean {
 /** Beginning of an error's body that is kept for its message. */
 const ERROR_TEXT_BYTES = 4096;
 
-/** The counter that the Hub charges a request to. */
+/** The counters of the Hub. */
+const HUB_BUCKETS: readonly string[] = ["api", "resolvers"];
+
+/** The counter that a request is charged to: one of the Hub's, or an origin. */
 function bucketOf(url: string, isHub: boolean): string {
 	const { origin, pathname } = new URL(url);
 	if (!isHub) return origin;
@@ -63,13 +69,20 @@ function bucketOf(url: string, isHub: boolean): string {
 /** The client of one session. */
 export function createHubClient(
 	environment: HubEnvironment,
-	carrier: Carrier & { readonly timeouts: HubTimeouts; readonly dataPlane: DataPlane },
+	carrier: Carrier & {
+		readonly timeouts: HubTimeouts;
+		readonly dataPlane: DataPlane;
+		readonly board?: RateBoard | undefined;
+	},
 	emit: EventListener,
 ): HubClient {
 	const { endpoint, token } = environment;
-	const { clock, timeouts } = carrier;
+	const { clock, timeouts, board } = carrier;
 	const hubOrigin = new URL(endpoint).origin;
-	const gate = createRateGate(clock);
+	const gate = createRateGate(
+		clock,
+		board === undefined ? undefined : gateBoard(board, environment, emit),
+	);
 	const isHub = (url: string): boolean => new URL(url).origin === hubOrigin;
 
 	const request = ({ method, url, range }: Hop): HttpRequest => ({
@@ -108,6 +121,27 @@ export function createHubClient(
 		throw error;
 	};
 	return { endpoint, hasToken: token !== undefined, clock, timeouts, emit, isHub, send };
+}
+
+/** Shares the Hub's own limits; what a CDN says concerns one address. */
+function gateBoard(
+	board: RateBoard,
+	{ endpoint, token }: HubEnvironment,
+	emit: EventListener,
+): GateBoard {
+	const { host } = new URL(endpoint);
+	return {
+		board,
+		limitOf: (bucket) => (HUB_BUCKETS.includes(bucket) ? { host, bucket } : undefined),
+		onClosed: (limit, delayMs) =>
+			emit({
+				kind: "waiting",
+				reason: describeLimit(limit),
+				hint: limitHint(token !== undefined),
+				delayMs,
+				until: Date.now() + delayMs,
+			}),
+	};
 }
 
 function keepBeginning(into: Uint8Array[]): (piece: Uint8Array) => void {

@@ -2,6 +2,7 @@ import { setMaxListeners } from "node:events";
 import { invariant } from "../core/errors.ts";
 import { emitTo, type EventListener } from "../core/events.ts";
 import type { ByteSource } from "../core/ports.ts";
+import type { RateBoard } from "../core/rate-board.ts";
 import { createAgent } from "./agent.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { HubEnvironment } from "./environment.ts";
@@ -24,6 +25,8 @@ export interface HubSessionOptions {
 	readonly timeouts?: Partial<HubTimeouts> | undefined;
 	/** @default the machine's clock */
 	readonly clock?: Clock | undefined;
+	/** Where the workers of a job share the Hub's rate limits. @default each session finds out for itself */
+	readonly board?: RateBoard | undefined;
 }
 
 /** What the listing says of one file to read. */
@@ -75,7 +78,8 @@ export function createHubSession(
 	const carrier = { agent, clock, timeouts };
 	const { connections } = options;
 	const dataPlane = createDataPlane({ ...carrier, environment, connections, emit });
-	const client = createHubClient(environment, { ...carrier, dataPlane }, emit);
+	const { board } = options;
+	const client = createHubClient(environment, { ...carrier, dataPlane, board }, emit);
 	const closing = new AbortController();
 	const signal = anySignal([closing.signal, options.signal]);
 	const count = countReceived(emit);

@@ -1,6 +1,7 @@
 import { HfStreamDcpError } from "../core/errors.ts";
 import type { EventListener } from "../core/events.ts";
 import type { ByteSource } from "../core/ports.ts";
+import type { RateBoard } from "../core/rate-board.ts";
 import type { Source } from "../core/source.ts";
 import { openCacheSnapshot, type CacheSnapshot } from "./cache-snapshot.ts";
 import type { HubEnvironment } from "./environment.ts";
@@ -28,6 +29,8 @@ export interface OpenSourceOptions {
 	/** Stops the opening and every read of the source. */
 	readonly signal?: AbortSignal | undefined;
 	readonly onEvent?: EventListener | undefined;
+	/** Where the workers of a job share the Hub's rate limits. */
+	readonly board?: RateBoard | undefined;
 }
 
 /** A model whose headers are read. Dispose of it to close its connections or files. */
@@ -72,8 +75,8 @@ export async function openSource(options: OpenSourceOptions): Promise<OpenedSour
 }
 
 async function openOnline(options: OpenSourceOptions): Promise<OpenedSource> {
-	const { repo, revision, environment, connections, signal, onEvent } = options;
-	const session = createHubSession(environment, { connections, signal, onEvent });
+	const { repo, revision, environment, connections, signal, onEvent, board } = options;
+	const session = createHubSession(environment, { connections, signal, onEvent, board });
 	try {
 		const { commit } = await session.pin(repo, revision ?? "main");
 		const snapshot = await openCacheSnapshot(environment.cacheDir, repo, commit);

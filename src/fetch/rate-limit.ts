@@ -1,7 +1,4 @@
-import type { Clock } from "./clock.ts";
-
-/** The longest time an answer can keep us away. The Hub's windows last five minutes. */
-const MAX_RETRY_AFTER_MS = 15 * 60_000;
+import { MAX_RATE_WAIT_MS } from "../core/rate-board.ts";
 
 /**
  * How long an answer asks us to stay away, milliseconds; `undefined` when it does not say.
@@ -13,7 +10,7 @@ const MAX_RETRY_AFTER_MS = 15 * 60_000;
  */
 export function parseRetryAfterMs(headers: Headers): number | undefined {
 	const ms = statedRetryAfterMs(headers);
-	return ms === undefined ? undefined : Math.min(ms, MAX_RETRY_AFTER_MS);
+	return ms === undefined ? undefined : Math.min(ms, MAX_RATE_WAIT_MS);
 }
 
 function statedRetryAfterMs(headers: Headers): number | undefined {
@@ -29,29 +26,4 @@ function statedRetryAfterMs(headers: Headers): number | undefined {
 	const date = Date.parse(after);
 	const now = Date.parse(headers.get("date") ?? "");
 	return Number.isNaN(date) || Number.isNaN(now) ? undefined : Math.max(0, date - now);
-}
-
-/** Holds back all requests of a bucket while its limit is used up. */
-export interface RateGate {
-	/** Waits until the bucket is open. */
-	pass(bucket: string, signal?: AbortSignal): Promise<void>;
-	/** Closes the bucket for `ms` from now, or longer if it is closed for longer already. */
-	close(bucket: string, ms: number): void;
-}
-
-/** A gate with every bucket open. */
-export function createRateGate(clock: Clock): RateGate {
-	const openAt = new Map<string, number>();
-	return {
-		close: (bucket, ms) => {
-			openAt.set(bucket, Math.max(openAt.get(bucket) ?? 0, clock.now() + ms));
-		},
-		pass: async (bucket, signal) => {
-			for (;;) {
-				const left = (openAt.get(bucket) ?? 0) - clock.now();
-				if (left <= 0) return;
-				await clock.wait(left, signal);
-			}
-		},
-	};
 }

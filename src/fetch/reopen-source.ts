@@ -1,5 +1,6 @@
 import type { EventListener } from "../core/events.ts";
 import type { ByteSource } from "../core/ports.ts";
+import type { RateBoard } from "../core/rate-board.ts";
 import type { Source, SourceFile } from "../core/source.ts";
 import { snapshotDirectory } from "./cache-snapshot.ts";
 import { createDirectorySource } from "./directory-source.ts";
@@ -25,6 +26,8 @@ export interface ReopenOptions {
 	readonly connections: number;
 	readonly signal?: AbortSignal | undefined;
 	readonly onEvent?: EventListener | undefined;
+	/** Where the workers of a job share the Hub's rate limits. */
+	readonly board?: RateBoard | undefined;
 }
 
 /** Describes an opened source. */
@@ -42,7 +45,7 @@ export function describeSource(opened: {
  */
 export function reopenSource(description: SourceDescription, options: ReopenOptions): ByteSource {
 	const { kind, repo, commit } = description;
-	const { environment, connections, signal, onEvent } = options;
+	const { environment, connections, signal, onEvent, board } = options;
 	const files = new Map(description.files.map((file) => [file.path, file]));
 	switch (kind) {
 		case "directory":
@@ -54,7 +57,7 @@ export function reopenSource(description: SourceDescription, options: ReopenOpti
 				onEvent,
 			);
 		case "hub": {
-			const session = createHubSession(environment, { connections, signal, onEvent });
+			const session = createHubSession(environment, { connections, signal, onEvent, board });
 			const bytes = session.byteSource(repo, commit, files);
 			return {
 				readInto: (range, into, read) => bytes.readInto(range, into, read),

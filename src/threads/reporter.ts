@@ -11,7 +11,7 @@ export interface Reporter {
 	stop(): void;
 }
 
-/** Passes events on about ten times a second; retries and warnings at once. */
+/** Passes events on about ten times a second; retries, waits and warnings at once. */
 export function createReporter(tell: (message: FromThread) => void): Reporter {
 	let receivedBytes = 0;
 	let writtenBytes = 0;
@@ -31,7 +31,7 @@ export function createReporter(tell: (message: FromThread) => void): Reporter {
 			if (event.kind === "received") receivedBytes = event.bytes;
 			else if (event.kind === "written") writtenBytes = event.bytes;
 			else events.push(event);
-			if (event.kind === "retry" || event.kind === "warning") send();
+			if (event.kind === "retry" || event.kind === "waiting" || event.kind === "warning") send();
 		},
 		stop() {
 			clearInterval(timer);
