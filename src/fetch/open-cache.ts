@@ -30,7 +30,7 @@ export async function openOffline(
 	}
 	const snapshot = await openCacheSnapshot(cacheDir, repo, commit);
 	if (snapshot === undefined) {
-		throw offline(`${repo} at ${commit} is not in the cache ${cacheDir}`, { repo, commit });
+		throw notCached(repo, commit, cacheDir);
 	}
 	const files = offlineFiles(snapshot);
 	const weights = await findOfflineWeights(snapshot, files);
@@ -108,7 +108,13 @@ async function findOfflineWeights(snapshot: CacheSnapshot, files: RepoFiles): Pr
 	return weights;
 }
 
-function lacking(
+/** The error for a commit of which the cache has nothing. */
+export function notCached(repo: string, commit: string, cacheDir: string): HfStreamDcpError {
+	return offline(`${repo} at ${commit} is not in the cache ${cacheDir}`, { repo, commit });
+}
+
+/** The error for a snapshot that is not whole. */
+export function lacking(
 	snapshot: CacheSnapshot,
 	missing: readonly string[],
 	cause?: unknown,

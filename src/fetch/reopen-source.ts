@@ -2,10 +2,11 @@ import type { EventListener } from "../core/events.ts";
 import type { ByteSource } from "../core/ports.ts";
 import type { RateBoard } from "../core/rate-board.ts";
 import type { Source, SourceFile } from "../core/source.ts";
-import { snapshotDirectory } from "./cache-snapshot.ts";
+import { openCacheSnapshot, snapshotDirectory } from "./cache-snapshot.ts";
 import { createDirectorySource } from "./directory-source.ts";
 import type { HubEnvironment } from "./environment.ts";
 import { createHubSession } from "./hub-session.ts";
+import { lacking, missingFrom, notCached } from "./open-cache.ts";
 import type { OpenedSource } from "./open-source.ts";
 
 /** Where the bytes of an opened source are. Plain data, so that other threads and processes can read them as well. */
@@ -17,6 +18,27 @@ export interface SourceDescription {
 	readonly commit: string;
 	/** The files to read, with the sizes they must have. */
 	readonly files: readonly SourceFile[];
+}
+
+/**
+ * Where this machine has the bytes of a commit that was opened elsewhere: in the Hub's cache when that has all files, otherwise at the
+ * Hub. Nothing is asked of the Hub.
+ *
+ * @throws {HfStreamDcpError} `OFFLINE` when the Hub may not be asked and the cache lacks files.
+ */
+export async function describeHere(
+	{ repo, commit, files }: Pick<Source, "repo" | "commit" | "files">,
+	{ cacheDir, offline }: HubEnvironment,
+): Promise<SourceDescription> {
+	const snapshot = await openCacheSnapshot(cacheDir, repo, commit);
+	if (snapshot === undefined) {
+		if (offline) throw notCached(repo, commit, cacheDir);
+		return { kind: "hub", repo, commit, files };
+	}
+	const missing = await missingFrom(snapshot, files);
+	if (missing.length === 0) return { kind: "cache", repo, commit, files };
+	if (offline) throw lacking(snapshot, missing);
+	return { kind: "hub", repo, commit, files };
 }
 
 /** How to read it. */

@@ -3,6 +3,9 @@ import { join } from "node:path";
 import { MAX_RATE_WAIT_MS, type RateBoard, type RateLimit } from "../core/rate-board.ts";
 import { temporaryName } from "../files/replace-file.ts";
 
+/** Folder of a job's state with the limits that are used up. */
+export const LIMITS_FOLDER = "limits";
+
 /** What a limit's file says: the milliseconds since 1970 until which it is used up. */
 const CONTENT = /^used up until (\d{1,15})\n$/;
 

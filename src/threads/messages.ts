@@ -16,6 +16,8 @@ export interface ThreadTask {
 	readonly directory: string;
 	readonly source: SourceDescription;
 	readonly environment: HubEnvironment;
+	/** Where the workers of the job share the Hub's rate limits: the directory of a `createRateBoard`. @default not shared */
+	readonly limits?: string | undefined;
 	/** This thread's part of the connections. */
 	readonly connections: number;
 	/** This thread's part of the descriptors that may be open. */

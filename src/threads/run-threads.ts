@@ -8,7 +8,10 @@ import type { ShareSummary } from "./run-share.ts";
 import { startThread, type ThreadListener } from "./thread.ts";
 
 /** What the threads of one machine share. */
-export interface ThreadsOptions extends Pick<ThreadTask, "directory" | "source" | "environment"> {
+export interface ThreadsOptions extends Pick<
+	ThreadTask,
+	"directory" | "source" | "environment" | "limits"
+> {
 	readonly shares: readonly PlanShare[];
 	/** Whose journal takes the finished entries. */
 	readonly owner: Pick<CheckpointDirectory, "resumed" | "record" | "writeMode">;
@@ -57,7 +60,7 @@ export async function runThreads(options: ThreadsOptions): Promise<readonly Shar
 }
 
 function taskOf(options: ThreadsOptions, index: number): ThreadTask {
-	const { shares, owner, directory, source, environment, connections } = options;
+	const { shares, owner, directory, source, environment, limits, connections } = options;
 	const share = at(shares, index);
 	return {
 		share,
@@ -65,6 +68,7 @@ function taskOf(options: ThreadsOptions, index: number): ThreadTask {
 		directory,
 		source,
 		environment,
+		limits,
 		connections: at(connections, index),
 		writeMode: owner.writeMode,
 		maxOpenFiles: Math.max(1, Math.floor(defaultMaxOpenFiles() / shares.length)),

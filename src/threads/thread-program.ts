@@ -3,6 +3,7 @@ import { invariant } from "../core/errors.ts";
 import type { ProgressEvent } from "../core/events.ts";
 import type { FinishedEntry } from "../dcp/journal.ts";
 import { reopenSource } from "../fetch/reopen-source.ts";
+import { createRateBoard } from "../job/rate-board.ts";
 import { errorOf, recordOf } from "./error-record.ts";
 import type { FromThread, ToThread, ThreadTask } from "./messages.ts";
 import { createReporter } from "./reporter.ts";
@@ -40,6 +41,7 @@ function wholeIndex(own: number): number {
 async function run(onEvent: (event: ProgressEvent) => void): Promise<ShareSummary> {
 	let retries = 0;
 	const { share, finished, directory, environment, connections, maxOpenFiles, writeMode } = task;
+	const board = task.limits === undefined ? undefined : createRateBoard(task.limits);
 	const { signal } = stopping;
 	const count = (event: ProgressEvent): void => {
 		if (event.kind === "retry") retries++;
@@ -50,6 +52,7 @@ async function run(onEvent: (event: ProgressEvent) => void): Promise<ShareSummar
 		connections,
 		signal,
 		onEvent: count,
+		board,
 	});
 	const summary = await runShare({
 		plan: share.plan,
