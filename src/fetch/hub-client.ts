@@ -6,15 +6,14 @@ import type { HubEnvironment } from "./environment.ts";
 import type { DataPlane } from "./data-plane/data-plane.ts";
 import { type Carrier, exchange, type HttpRequest, type Receiver } from "./exchange.ts";
 import {
-	describeLimit,
 	hubError,
-	limitHint,
 	type ResponseHead,
 	statusError,
 	type Subject,
 	withoutQuery,
 } from "./http-errors.ts";
-import { createRateGate, type GateBoard } from "./rate-gate.ts";
+import { createRateGate } from "./rate-gate.ts";
+import { shareLimits } from "./shared-limits.ts";
 import type { HubTimeouts } from "./timeouts.ts";
 
 /** One hop: a request without the headers that every request has. */
@@ -54,9 +53,6 @@ function failed(head: ResponseHead): boolean {
 /** Beginning of an error's body that is kept for its message. */
 const ERROR_TEXT_BYTES = 4096;
 
-/** The counters of the Hub. */
-const HUB_BUCKETS: readonly string[] = ["api", "resolvers"];
-
 /** The counter that a request is charged to: one of the Hub's, or an origin. */
 function bucketOf(url: string, isHub: boolean): string {
 	const { origin, pathname } = new URL(url);
@@ -81,7 +77,7 @@ export function createHubClient(
 	const hubOrigin = new URL(endpoint).origin;
 	const gate = createRateGate(
 		clock,
-		board === undefined ? undefined : gateBoard(board, environment, emit),
+		board === undefined ? undefined : shareLimits(board, environment, emit),
 	);
 	const isHub = (url: string): boolean => new URL(url).origin === hubOrigin;
 
@@ -121,27 +117,6 @@ export function createHubClient(
 		throw error;
 	};
 	return { endpoint, hasToken: token !== undefined, clock, timeouts, emit, isHub, send };
-}
-
-/** Shares the Hub's own limits; what a CDN says concerns one address. */
-function gateBoard(
-	board: RateBoard,
-	{ endpoint, token }: HubEnvironment,
-	emit: EventListener,
-): GateBoard {
-	const { host } = new URL(endpoint);
-	return {
-		board,
-		limitOf: (bucket) => (HUB_BUCKETS.includes(bucket) ? { host, bucket } : undefined),
-		onClosed: (limit, delayMs) =>
-			emit({
-				kind: "waiting",
-				reason: describeLimit(limit),
-				hint: limitHint(token !== undefined),
-				delayMs,
-				until: Date.now() + delayMs,
-			}),
-	};
 }
 
 function keepBeginning(into: Uint8Array[]): (piece: Uint8Array) => void {

@@ -23,11 +23,11 @@ const WORTH_POSTING_MS = 1000;
 export function createRateBoard(directory: string, now: () => number = Date.now): RateBoard {
 	const prepared = new Set<string>();
 
+	/** Milliseconds since 1970; 0 when there is nothing that counts. */
 	const read = async (path: string): Promise<number> => {
 		try {
 			const until = Number(CONTENT.exec(await readFile(path, "utf8"))?.[1] ?? 0);
-			const ms = until - now();
-			return ms > MAX_RATE_WAIT_MS ? 0 : Math.max(0, ms);
+			return until - now() > MAX_RATE_WAIT_MS ? 0 : until;
 		} catch (error) {
 			if ((error as NodeJS.ErrnoException).code === "ENOENT" && !prepared.has(path)) {
 				prepared.add(path);
@@ -37,14 +37,15 @@ export function createRateBoard(directory: string, now: () => number = Date.now)
 		}
 	};
 	return {
-		closedMs: (limit) => read(join(directory, nameOf(limit))),
+		closedMs: async (limit) => Math.max(0, (await read(join(directory, nameOf(limit)))) - now()),
 		async close(limit, ms) {
+			const until = Math.ceil(now() + ms);
 			const path = join(directory, nameOf(limit));
-			if (ms < (await read(path)) + WORTH_POSTING_MS) return;
+			if (until < (await read(path)) + WORTH_POSTING_MS) return;
 			const temporary = temporaryName(path);
 			try {
 				// Not synced: after a crash of the machine it is worth no more than what the Hub will say again.
-				await writeFile(temporary, `used up until ${Math.ceil(now() + ms)}\n`, { flag: "wx" });
+				await writeFile(temporary, `used up until ${until}\n`, { flag: "wx" });
 				await rename(temporary, path);
 			} catch {
 				await unlink(temporary).catch(() => {});

@@ -4,6 +4,7 @@ import { HfStreamDcpError } from "../core/errors.ts";
 import { findDirectory } from "../fetch/open-directory.ts";
 import { type OpenedSource, openSource, type OpenSourceOptions } from "../fetch/open-source.ts";
 import { describeHere, reopenSource } from "../fetch/reopen-source.ts";
+import { watchLimits } from "../fetch/shared-limits.ts";
 import { syncDirectory } from "../files/sync-directory.ts";
 import { writing } from "../files/writing.ts";
 import { VERSION } from "../version.ts";
@@ -63,12 +64,15 @@ export async function openJobSource(options: JobSourceOptions): Promise<JobSourc
 	await makeFolder(directory);
 	const { holder, leaseMs, timers = systemTimers, signal } = options;
 	const claims = new Claims(directory, { holder, leaseMs, timers });
+	const tellLimits = watchLimits(boardOf(options), options.environment, options.onEvent);
 	let waitMs = FIRST_WAIT_MS;
 	for (;;) {
 		signal?.throwIfAborted();
 		const seen = await claims.look();
 		if (seen.state === "alive") {
-			await timers.wait(waitMs, signal);
+			await tellLimits();
+			// At random, so that of many that wait one looks soon after something happened.
+			await timers.wait(waitMs * (0.5 + Math.random()), signal);
 			waitMs = Math.min(LAST_WAIT_MS, waitMs * 1.5);
 			continue;
 		}

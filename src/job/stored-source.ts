@@ -55,7 +55,7 @@ export function encodeSource(stored: StoredSource): Uint8Array {
 		repo,
 		commit,
 		...columnsOf(source),
-		...(config === undefined ? {} : { config: maskInfinities(config) }),
+		...(config === undefined ? {} : { config: maskNumbers(config) }),
 	};
 	const body = deflateRawSync(JSON.stringify(columns), { level: DEFLATE_LEVEL });
 	const sum = crc32(body).toString(16).padStart(8, "0");
@@ -129,7 +129,8 @@ function sourceOf(columns: Columns): Source {
 	const files: SourceFile[] = [];
 	const tensors: SourceTensor[] = [];
 	for (const [path, bytes, headerBytes, count, sha256] of columns.files) {
-		files.push({ path, bytes, headerBytes, ...(sha256 === undefined ? {} : { sha256 }) });
+		// Members in the order in which reading makes them: who compares the source as JSON finds it the same.
+		files.push({ path, bytes, ...(sha256 === undefined ? {} : { sha256 }), headerBytes });
 		let end = headerBytes;
 		for (let left = count; left > 0; left--) {
 			const index = tensors.length;
@@ -139,7 +140,7 @@ function sourceOf(columns: Columns): Source {
 			tensors.push({ name: at(names, index), dtype, shape, file: path, begin, end });
 		}
 	}
-	const config = columns.config === undefined ? undefined : unmaskInfinities(columns.config);
+	const config = columns.config === undefined ? undefined : unmaskNumbers(columns.config);
 	return { repo, commit, files, tensors, config };
 }
 
@@ -150,15 +151,16 @@ function bytesOf(dtype: Dtype, shape: Shape): number {
 /** Marks what stands for something else; a string that begins with it has it twice. */
 const MASK = "\u0000";
 
-/** JSON has no infinities, but some configurations have them. */
-function maskInfinities(config: unknown): unknown {
+/** Numbers that `JSON.stringify` makes others of. Some configurations have infinities. */
+function maskNumbers(config: unknown): unknown {
 	return mapValues(config, (value) => {
+		if (Object.is(value, -0)) return `${MASK}-0`;
 		if (value === Infinity || value === -Infinity) return `${MASK}${value}`;
 		return typeof value === "string" && value.startsWith(MASK) ? `${MASK}${value}` : value;
 	});
 }
 
-function unmaskInfinities(config: unknown): unknown {
+function unmaskNumbers(config: unknown): unknown {
 	return mapValues(config, (value) => {
 		if (typeof value !== "string" || !value.startsWith(MASK)) return value;
 		const rest = value.slice(MASK.length);

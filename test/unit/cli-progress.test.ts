@@ -146,6 +146,20 @@ describe("as JSON", () => {
 	});
 });
 
+test("says at once which limit another worker met, until when, and what would raise it", () => {
+	const { io, emit } = start({});
+	emit({
+		kind: "waiting",
+		reason: 'the "resolvers" rate limit of huggingface.co is used up',
+		hint: "Signed-in users have a higher limit: set HF_TOKEN.",
+		delayMs: 155_000,
+		until: Date.UTC(2026, 10, 27, 10, 0, 5),
+	});
+	expect(io.takeErr()).toBe(
+		'warning: another worker was told that the "resolvers" rate limit of huggingface.co is used up: waiting 2:35, until 10:00:05 UTC. Signed-in users have a higher limit: set HF_TOKEN.\n',
+	);
+});
+
 test("--quiet leaves warnings only", () => {
 	const { io, emit } = start({ isTTY: true }, { quiet: true });
 	emit(
