@@ -3,13 +3,17 @@ import { resolve } from "node:path";
 import { CHECKSUMS } from "./checksum/crc32.ts";
 import { type EventListener, emitTo } from "./core/events.ts";
 import type { WriteCounters } from "./core/ports.ts";
-import { type CheckpointDirectory, openCheckpointDirectory } from "./dcp/checkpoint-directory.ts";
 import { addWrites } from "./dcp/data-files.ts";
 import { encodeMetadata } from "./dcp/metadata-writer.ts";
 import { torchSaveFormat } from "./dcp/torch-save.ts";
 import type { OpenedSource } from "./fetch/open-source.ts";
-import { describeSource } from "./fetch/reopen-source.ts";
-import { hubEnvironmentOf, inspectSource } from "./inspect.ts";
+import { inspectSource } from "./inspect.ts";
+import { commitJob } from "./job/commit.ts";
+import { endedElsewhere, giveUp, joinJob } from "./job/job.ts";
+import type { CommandFacts } from "./job/manifest.ts";
+import { type JobPlan, type PreparedJob, prepareJob } from "./job/prepare.ts";
+import { unfinishedShares } from "./job/share-turns.ts";
+import type { JobSummary } from "./job/summary.ts";
 import { createLayout } from "./layout/create-layout.ts";
 import { wholeQkvOf } from "./layout/fused-qkv.ts";
 import { resolveParallelism } from "./layout/parallelism.ts";
@@ -19,19 +23,14 @@ import { checkpointIndexOf } from "./plan/checkpoint-index.ts";
 import { createPlan } from "./plan/create-plan.ts";
 import { limitsFor } from "./plan/limits.ts";
 import { identityLines } from "./plan/plan-id.ts";
+import { runJob, type WorkedShare } from "./run-job.ts";
 import type { Plan, PlanTotals } from "./plan/types.ts";
 import { VERSION } from "./version.ts";
 import type { ThreadsReason } from "./threads/choose-threads.ts";
-import { type EventCounts, countEvents, type Transport } from "./threads/count-events.ts";
+import { countEvents, type Transport } from "./threads/count-events.ts";
 import { readMachine } from "./threads/machine.ts";
-import {
-	type PlannedThread,
-	plannedThreads,
-	planThreads,
-	type ThreadsPlan,
-} from "./threads/plan-threads.ts";
-import { runShare, type ShareSummary } from "./threads/run-share.ts";
-import { runThreads } from "./threads/run-threads.ts";
+import { type PlannedThread, plannedThreads, planThreads } from "./threads/plan-threads.ts";
+import type { ShareSummary } from "./threads/run-share.ts";
 
 /** What a conversion would do; nothing of the weights was fetched. Dispose of it to close its connections. */
 export interface Preparation extends AsyncDisposable {
@@ -52,11 +51,18 @@ export interface Preparation extends AsyncDisposable {
 	readonly warnings: readonly string[];
 }
 
-/** What a finished conversion did. */
+/** What a worker did for a checkpoint that is whole now, or will be when others are done. */
 export interface ConvertSummary {
+	/**
+	 * `committed`: this worker wrote the last of it. `others`: another one did, while this one was there. `left`: shares of others are
+	 * unfinished, which it does not take over.
+	 */
+	readonly outcome: "committed" | "others" | "left";
 	/** Absolute path of the checkpoint. */
 	readonly directory: string;
-	/** What was done. */
+	/** What all workers did; `undefined` when shares are left. */
+	readonly job: JobSummary | undefined;
+	/** The whole plan. */
 	readonly plan: Plan;
 	/** What the plan promised. */
 	readonly totals: PlanTotals;
@@ -64,15 +70,15 @@ export interface ConvertSummary {
 	/** Name of the reshard back end. */
 	readonly backend: string;
 	readonly seconds: number;
-	/** Weight bytes requested in this run; retried bytes are not counted twice. */
+	/** Weight bytes requested by this worker; retried bytes are not counted twice. */
 	readonly fetchedBytes: number;
-	/** Requests for weight bytes in this run, without retries. */
+	/** Requests for weight bytes by this worker, without retries. */
 	readonly requests: number;
 	readonly retries: number;
 	/** How the weight bytes came over the network. */
 	readonly transport: Transport;
 	readonly headerBytes: number;
-	/** Bytes of tensor data written in this run. */
+	/** Bytes of tensor data written by this worker. */
 	readonly writtenBytes: number;
 	/** How the data files were written, prefixes and suffixes of entries included. */
 	readonly writes: WriteCounters;
@@ -83,15 +89,25 @@ export interface ConvertSummary {
 	readonly metadataBytes: number;
 	/** As in {@link Preparation}. */
 	readonly wholeQkvBytes: number;
-	/** Entries that an earlier, interrupted run had finished. */
+	/** Entries of its shares that earlier attempts had finished. */
 	readonly resumedEntries: number;
 	/** Most staging memory that was in use at once, added up over the threads. */
 	readonly peakStagingBytes: number;
-	/** What each thread did. */
+	/** What it did, share by share. */
+	readonly shares: readonly WorkedShare[];
+	/** What the threads did that worked on its first share. */
 	readonly threads: readonly ShareSummary[];
 	/** Why there were as many. */
 	readonly threadsReason: ThreadsReason;
 	readonly warnings: readonly string[];
+}
+
+/** A checkpoint that the same command finished before. */
+export interface FoundSummary {
+	readonly outcome: "found";
+	/** Absolute path of the checkpoint. */
+	readonly directory: string;
+	readonly job: JobSummary;
 }
 
 async function openAndPlan(
@@ -141,63 +157,138 @@ export async function prepareConversion(options: ConversionOptions): Promise<Pre
 }
 
 /**
- * Converts a model into a checkpoint in `options.out`, or finishes a conversion that was interrupted there.
+ * Converts a model into a checkpoint in `options.out`, or finishes a conversion that was interrupted there: as the only worker, or as
+ * one of many, in other processes and on other machines, that share the directory and nothing else.
  *
  * @throws {HfStreamDcpError} see `docs/errors.md`; no `.metadata` is written then, and the same call continues.
  */
-export async function convert(options: ConvertOptions): Promise<ConvertSummary> {
+export async function convert(options: ConvertOptions): Promise<ConvertSummary | FoundSummary> {
 	const started = performance.now();
 	const counts = countEvents(emitTo(options.onEvent));
 	const { onEvent } = counts;
-	const prepared = await openAndPlan(options, onEvent);
-	const { plan, wholeQkvBytes } = prepared;
-	await using opened = prepared.opened;
-	const { fetchBytes, writeBytes, entries } = plan.totals;
-	onEvent({ kind: "planned", fetchBytes, writeBytes, entries });
 	const directory = resolve(options.out);
-	await using owner = await openCheckpointDirectory({
+	const joined = await joinJob({
 		directory,
-		planId: planIdOf(plan),
-		entries: plan.entries,
-		files: plan.files,
+		worker: options.worker,
+		command: commandOf(options),
 		overwrite: options.overwrite,
+		takeover: options.takeover,
+		leaseMs: options.leaseSeconds * 1000,
 		tool: VERSION,
+		signal: options.signal,
 		onEvent,
 	});
-	const isFinished = (entry: number): boolean => owner.resumed.has(entry);
-	const threads = planThreads(plan, demandOf(options, opened), isFinished);
+	if ("finished" in joined) return { outcome: "found", directory, job: joined.finished };
+	const prepared = await openAndPlan(options, onEvent).catch(async (error: unknown) => {
+		await giveUp(joined.job);
+		throw error;
+	});
+	const { plan, wholeQkvBytes } = prepared;
+	await using opened = prepared.opened;
+	const job = await prepareJob(joined.job, jobPlanOf(plan));
 	onEvent({ kind: "phase", phase: "stream" });
-	const streamed = await stream(options, { opened, owner, directory, threads, counts });
-	onEvent({ kind: "phase", phase: "commit" });
-	const { metadataBytes } = await owner.commit(checkpointIndexOf(plan));
-	const sum = (count: (thread: ShareSummary) => number): number =>
-		streamed.reduce((total, thread) => total + count(thread), 0);
+	const demand = demandOf(options, opened);
+	const shares = await runJob({ options, opened, plan, job, demand, counts, directory });
+	const ended = await endJob(job, plan, onEvent);
 	return {
+		...workOf(shares),
+		...ended,
 		directory,
 		plan,
 		totals: plan.totals,
 		sourceKind: opened.kind,
-		backend: streamed[0]?.backend ?? "",
 		seconds: (performance.now() - started) / 1000,
-		fetchedBytes: sum(({ fetchedBytes }) => fetchedBytes),
-		requests: sum(({ requests }) => requests),
 		retries: counts.retries,
 		headerBytes: opened.headerBytes,
 		transport: counts.transport,
+		checksums: CHECKSUMS,
+		metadataBytes: ended.job?.metadataBytes ?? 0,
+		wholeQkvBytes,
+		warnings: opened.warnings,
+	};
+}
+
+/** Commits the checkpoint if nothing is left to do. */
+async function endJob(
+	job: PreparedJob,
+	plan: Plan,
+	onEvent: EventListener,
+): Promise<Pick<ConvertSummary, "outcome" | "job">> {
+	const ended = await endedElsewhere(job);
+	if (ended !== undefined) return { outcome: "others", job: ended };
+	if ((await unfinishedShares(job)).length > 0) return { outcome: "left", job: undefined };
+	onEvent({ kind: "phase", phase: "commit" });
+	const { summary, isOwn } = await commitJob(job, {
+		index: () => checkpointIndexOf(plan),
+		commit: plan.source.commit,
+	});
+	return { outcome: isOwn ? "committed" : "others", job: summary };
+}
+
+/** What all shares of a worker come to. */
+function workOf(
+	shares: readonly WorkedShare[],
+): Pick<
+	ConvertSummary,
+	| "backend"
+	| "fetchedBytes"
+	| "requests"
+	| "writtenBytes"
+	| "writes"
+	| "copiedBytes"
+	| "resumedEntries"
+	| "peakStagingBytes"
+	| "shares"
+	| "threads"
+	| "threadsReason"
+> {
+	const all = shares.flatMap(({ threads }) => threads);
+	const sum = (of: (thread: ShareSummary) => number): number =>
+		all.reduce((total, thread) => total + of(thread), 0);
+	const [first] = shares;
+	const peaks = shares.map(({ threads }) =>
+		threads.reduce((total, { peakStagingBytes }) => total + peakStagingBytes, 0),
+	);
+	return {
+		backend: all[0]?.backend ?? "",
+		fetchedBytes: sum(({ fetchedBytes }) => fetchedBytes),
+		requests: sum(({ requests }) => requests),
 		writtenBytes: sum(({ writtenBytes }) => writtenBytes),
 		writes: addWrites(
-			owner.writeMode,
-			streamed.map(({ writes }) => writes),
+			all[0]?.writes.mode ?? "buffered",
+			all.map(({ writes }) => writes),
 		),
 		copiedBytes: sum(({ copiedBytes }) => copiedBytes),
-		checksums: CHECKSUMS,
-		metadataBytes,
-		wholeQkvBytes,
-		resumedEntries: owner.resumed.size,
-		peakStagingBytes: sum(({ peakStagingBytes }) => peakStagingBytes),
-		threads: streamed,
-		threadsReason: threads.reason,
-		warnings: opened.warnings,
+		resumedEntries: shares.reduce((total, { resumedEntries }) => total + resumedEntries, 0),
+		peakStagingBytes: Math.max(0, ...peaks),
+		shares,
+		threads: first?.threads ?? [],
+		threadsReason: first?.threadsReason ?? "parts",
+	};
+}
+
+/** What makes a command the same command. Where a path leads is the same on all machines of a job. */
+function commandOf(options: ConvertOptions): CommandFacts {
+	const { repo, revision = "main", family = "by config.json", target, dtype } = options;
+	const { schedule, division, ...degrees } = resolveParallelism(options.parallelism);
+	return {
+		model: repo,
+		revision,
+		family,
+		target,
+		dtype,
+		mesh: Object.entries(degrees)
+			.map(([name, degree]) => `${name} ${degree}`)
+			.join(", "),
+		pipeline: degrees.pp === 1 ? "none" : JSON.stringify({ schedule, division }),
+		version: VERSION,
+	};
+}
+
+function jobPlanOf(plan: Plan): JobPlan {
+	return {
+		planId: planIdOf(plan),
+		shares: [{ entries: plan.entries.length, files: plan.files }],
 	};
 }
 
@@ -207,50 +298,6 @@ function demandOf(
 	{ kind }: OpenedSource,
 ): Parameters<typeof planThreads>[1] {
 	return { threads, connections, isRemote: kind === "hub", machine: readMachine() };
-}
-
-/** What the threads work with. */
-interface StreamInputs {
-	readonly opened: OpenedSource;
-	readonly owner: CheckpointDirectory;
-	readonly directory: string;
-	readonly threads: ThreadsPlan;
-	readonly counts: EventCounts;
-}
-
-/** Runs the shares: a single one in this thread, several in threads of their own. */
-async function stream(
-	{ environment, signal }: ConversionOptions,
-	{ opened, owner, directory, threads, counts }: StreamInputs,
-): Promise<readonly ShareSummary[]> {
-	const { shares, connections } = threads;
-	const { onEvent, receivedBytes } = counts;
-	const [only] = shares;
-	if (only !== undefined && shares.length === 1) {
-		const before = counts.retries;
-		const summary = await runShare({
-			plan: only.plan,
-			source: opened.bytes,
-			directory,
-			isFinished: (entry) => owner.resumed.has(entry),
-			record: (finished) => owner.record(finished),
-			writeMode: owner.writeMode,
-			signal,
-			onEvent,
-		});
-		return [{ ...summary, retries: counts.retries - before }];
-	}
-	return runThreads({
-		shares,
-		owner,
-		directory,
-		source: describeSource(opened),
-		environment: hubEnvironmentOf(environment),
-		connections,
-		receivedBytes,
-		signal,
-		onEvent,
-	});
 }
 
 /** 64 hex digits that change whenever the plan would write other bytes or put them elsewhere. */

@@ -1,9 +1,16 @@
-export { convert, type ConvertSummary, type Preparation, prepareConversion } from "./convert.ts";
+export {
+	convert,
+	type ConvertSummary,
+	type FoundSummary,
+	type Preparation,
+	prepareConversion,
+} from "./convert.ts";
 export { inspectCheckpoint, inspectSource } from "./inspect.ts";
 export {
 	type ConversionOptions,
 	type ConvertOptions,
 	DEFAULT_CONNECTIONS,
+	DEFAULT_LEASE_SECONDS,
 	DEFAULT_MEMORY_BYTES,
 	DEFAULT_TARGET,
 	type Environment,
@@ -11,6 +18,7 @@ export {
 	parseConversionOptions,
 	parseConvertOptions,
 	parseSize,
+	type WorkerIdentity,
 } from "./options.ts";
 export { listFamilies, listTargets } from "./models/map-model.ts";
 export type { ParallelismInput } from "./layout/parallelism.ts";
@@ -43,4 +51,6 @@ export type { ThreadsOption, ThreadsReason } from "./threads/choose-threads.ts";
 export type { Transport } from "./threads/count-events.ts";
 export type { PlannedThread } from "./threads/plan-threads.ts";
 export type { ShareSummary } from "./threads/run-share.ts";
+export type { WorkedShare } from "./run-job.ts";
+export type { JobSummary, WorkerSummary } from "./job/summary.ts";
 export { VERSION } from "./version.ts";

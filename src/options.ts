@@ -45,6 +45,19 @@ export interface ConvertOptions extends ConversionOptions {
 	readonly out: string;
 	/** Whether a finished checkpoint in `out` is replaced. @default false */
 	readonly overwrite: boolean;
+	/** Which of how many workers of the job this is; `index` counts from 0. @default the only one */
+	readonly worker: WorkerIdentity;
+	/** Whether this worker also finishes what others left. @default true */
+	readonly takeover: boolean;
+	/** How long a worker without a sign of life is respected, seconds. @default 60 */
+	readonly leaseSeconds: number;
+}
+
+/** One of the workers of a job. */
+export interface WorkerIdentity {
+	/** From 0. */
+	readonly index: number;
+	readonly count: number;
 }
 
 /** Default of `target`: the newest torchtitan profile. */
@@ -55,6 +68,9 @@ export const DEFAULT_MEMORY_BYTES: number = 256 * 1024 * 1024;
 
 /** Default of `connections`. Begins with 4; one connection to the Hub's CDN gives 40–85 MB/s. */
 export const DEFAULT_CONNECTIONS = 16;
+
+/** Default of `leaseSeconds`: longer than a network file system is away when it fails over to another server. */
+export const DEFAULT_LEASE_SECONDS = 60;
 
 /** Most connections that are accepted; beyond it the sockets cost more than they bring. */
 const MAX_CONNECTIONS = 256;
@@ -178,6 +194,24 @@ const threads: Field<ThreadsOption> = v.union(
 	`expected ${THREADS_MESSAGE}`,
 );
 
+const worker: Field<WorkerIdentity> = v.pipe(
+	v.strictObject({
+		index: wholeNumber((value) => value >= 0, "a whole number of at least 0"),
+		count: wholeNumber((value) => value >= 1, "a whole number of at least 1"),
+	}),
+	v.check((own) => own.index < own.count, "expected an index below the number of workers"),
+);
+
+const LEASE_MESSAGE = "expected a number of seconds of at least 0.1";
+
+const leaseSeconds: Field<number> = v.pipe(
+	v.union(
+		[v.number(), v.pipe(v.string(), v.regex(/^\d+(\.\d+)?$/), v.transform(Number))],
+		LEASE_MESSAGE,
+	),
+	v.minValue(0.1, LEASE_MESSAGE),
+);
+
 const DTYPE_CHOICES = ["keep", "bfloat16", "float16", "float32"] as const;
 
 const conversionEntries = {
@@ -220,6 +254,9 @@ const ConvertOptionsSchema: v.GenericSchema<unknown, ConvertOptions> = v.strictO
 	...conversionEntries,
 	out: nonEmptyText("a directory for the checkpoint"),
 	overwrite: v.optional(v.boolean("expected true or false"), false),
+	worker: v.optional(worker, { index: 0, count: 1 }),
+	takeover: v.optional(v.boolean("expected true or false"), true),
+	leaseSeconds: v.optional(leaseSeconds, DEFAULT_LEASE_SECONDS),
 });
 
 /** One thing that is wrong with options: `{ path: "parallelism.tp", message: "expected …" }`; in `facts.issues`. */

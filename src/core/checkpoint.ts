@@ -26,3 +26,6 @@ export interface CheckpointObject {
 	readonly offset: number;
 	readonly length: number;
 }
+
+/** Folder in a checkpoint's directory that holds what is unfinished of it; readers do not look into it. */
+export const STATE_NAME = ".hf-stream-dcp";

@@ -25,6 +25,7 @@ export type ErrorCode =
 	| "OUTPUT_WRITE"
 	| "PLAN_CHANGED"
 	| "CHECKPOINT_CORRUPT"
+	| "SHARE_TAKEN_OVER"
 	| "WORKER_FAILED";
 
 /** What the shell sees: 1 a bug or a crash of this program, 2 usage, 3 source or network, 4 plan, 5 output, 6 verification. */
@@ -54,6 +55,7 @@ export const EXIT_CODES: { readonly [C in ErrorCode]: number } = {
 	OUTPUT_WRITE: 5,
 	PLAN_CHANGED: 5,
 	CHECKPOINT_CORRUPT: 6,
+	SHARE_TAKEN_OVER: 5,
 	WORKER_FAILED: 1,
 };
 

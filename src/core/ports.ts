@@ -119,6 +119,14 @@ export interface EntryFormat {
 	geometry(dtype: Dtype, shape: Shape): EntryGeometry;
 }
 
+/** An entry whose data is durable. */
+export interface FinishedEntry {
+	/** Which of the plan's entries. */
+	readonly index: number;
+	/** Of its data. */
+	readonly crc32: number;
+}
+
 /** What a sink did with the bytes it was given. */
 export interface WriteCounters {
 	/**

@@ -1,9 +1,8 @@
 import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { CheckpointIndex } from "../core/checkpoint.ts";
+import { type CheckpointIndex, STATE_NAME } from "../core/checkpoint.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
 import { corrupt, quote } from "./corrupt.ts";
-import { JOURNAL_NAME } from "./journal.ts";
 import {
 	decodeMetadata,
 	type DecodedMetadata,
@@ -79,7 +78,7 @@ async function findMetadata(directory: string): Promise<string[]> {
 		.filter((name) => RANK_METADATA.test(name))
 		.toSorted((a, b) => rankOf(a) - rankOf(b));
 	if (ranks.length > 0) return ranks;
-	const isUnfinished = names.includes(JOURNAL_NAME);
+	const isUnfinished = names.includes(STATE_NAME);
 	throw new HfStreamDcpError(
 		"SOURCE_UNREADABLE",
 		isUnfinished

@@ -1,9 +1,8 @@
 import { crc32 as crc32Of } from "../checksum/crc32.ts";
 import { invariant } from "../core/errors.ts";
-import type { Entry, EntrySink, WriteCounters } from "../core/ports.ts";
+import type { Entry, EntrySink, FinishedEntry, WriteCounters } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import { DataFiles, type PlannedFile } from "./data-files.ts";
-import type { FinishedEntry } from "./journal.ts";
 import { defaultMaxOpenFiles } from "./open-file-limit.ts";
 import { encodePrefix, encodeSuffix, torchSaveFormat } from "./torch-save.ts";
 import type { WriteMode } from "./write-mode.ts";

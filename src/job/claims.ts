@@ -1,8 +1,8 @@
-import { type FileHandle, mkdir, open, readdir, readFile, unlink } from "node:fs/promises";
+import { type FileHandle, mkdir, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { systemTimers, type Timers } from "./timers.ts";
 import { isGone, type ProcessIdentity, thisProcess } from "./process-identity.ts";
-import { replaceFile } from "../files/replace-file.ts";
+import { isThere, listIfThere, readTextIfThere } from "../files/read-file.ts";
 import { writing } from "../files/writing.ts";
 
 /** Signs of life in a lease: as many may get lost, but for one, before a holder is taken for dead. */
@@ -72,7 +72,7 @@ export class Claims {
 	 */
 	async look(): Promise<Sighting> {
 		const number = await this.#newest();
-		const content = number === 0 ? "" : await readIfThere(this.#pathOf(number));
+		const content = number === 0 ? "" : ((await readTextIfThere(this.#pathOf(number))) ?? "");
 		const now = this.#timers.now();
 		if (this.#seen?.number !== number || this.#seen.content !== content) {
 			this.#seen = { number, content, atMs: now };
@@ -81,6 +81,16 @@ export class Claims {
 		const record = parseRecord(content);
 		const holder = record === undefined ? "unknown" : describe(record);
 		return { number, state: this.#stateOf(number, record, unchangedMs), unchangedMs, holder };
+	}
+
+	/**
+	 * Whether the holder of claim `number`, the newest or not, will certainly do nothing any more.
+	 *
+	 * @throws {HfStreamDcpError} `OUTPUT_WRITE`
+	 */
+	async isOver(number: number): Promise<boolean> {
+		const record = parseRecord((await readTextIfThere(this.#pathOf(number))) ?? "");
+		return record !== undefined && (record.released || isGone(record.process));
 	}
 
 	/**
@@ -93,7 +103,8 @@ export class Claims {
 		const { holder, leaseMs } = this.#options;
 		const path = this.#pathOf(after + 1);
 		return writing("create", path, async () => {
-			await mkdir(this.#directory, { recursive: true });
+			// Not recursive: what was removed as a whole must not come back in parts.
+			await mkdir(this.#directory).catch(ignoreExisting);
 			let handle: FileHandle;
 			try {
 				handle = await open(path, "wx");
@@ -126,15 +137,7 @@ export class Claims {
 	}
 
 	async #newest(): Promise<number> {
-		const names = await writing("read", this.#directory, async () => {
-			try {
-				return await readdir(this.#directory);
-			} catch (error) {
-				if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-				throw error;
-			}
-		});
-		return names.reduce((newest, name) => {
+		return (await listIfThere(this.#directory)).reduce((newest, name) => {
 			const number = Number(/^claim\.(\d+)$/.exec(name)?.[1] ?? 0);
 			return Math.max(newest, number);
 		}, 0);
@@ -143,11 +146,6 @@ export class Claims {
 	#pathOf(number: number): string {
 		return join(this.#directory, `claim.${number}`);
 	}
-}
-
-/** Whether whoever made this claim will certainly do nothing any more, so that what it left can be gone on with as it is. */
-export function isOver({ state }: Sighting): boolean {
-	return state === "released" || state === "gone";
 }
 
 /** What a claim's file says. */
@@ -216,7 +214,7 @@ class HeldClaim implements Claim {
 
 	async isLost(): Promise<boolean> {
 		const { path, next } = this.#held;
-		return writing("read", path, async () => (await isThere(next)) || !(await isThere(path)));
+		return (await isThere(next)) || !(await isThere(path));
 	}
 
 	async release(): Promise<void> {
@@ -224,9 +222,10 @@ class HeldClaim implements Claim {
 		this.#isReleased = true;
 		this.#stop();
 		await this.#writing;
-		await this.#held.handle.close().catch(() => {});
-		// Where this fails, others wait for a lease.
-		await replaceFile(this.#held.path, Buffer.from(this.#content(true))).catch(() => {});
+		const { handle } = this.#held;
+		// In place, as on a full disk nothing else can be written. Where this fails, others wait for a lease.
+		await write(handle, this.#content(true)).catch(() => {});
+		await handle.close().catch(() => {});
 	}
 
 	[Symbol.asyncDispose](): Promise<void> {
@@ -235,37 +234,24 @@ class HeldClaim implements Claim {
 
 	async #beat(): Promise<void> {
 		this.#beats++;
-		const { handle } = this.#held;
-		await handle.write(Buffer.from(this.#content(false)), 0, undefined, 0);
-		// Network file systems send it now.
-		await handle.datasync();
+		await write(this.#held.handle, this.#content(false));
 	}
 
+	/** Of the same length each time, so that one replaces the other. */
 	#content(released: boolean): string {
 		const { holder } = this.#held;
 		const beat = String(this.#beats).padStart(BEAT_DIGITS, "0");
-		return JSON.stringify({ holder, process: this.#process, released, beat } satisfies ClaimRecord);
+		const record: ClaimRecord = { holder, process: this.#process, released, beat };
+		return `${JSON.stringify(record)}${released ? " " : ""}`;
 	}
 }
 
-async function readIfThere(path: string): Promise<string> {
-	return writing("read", path, async () => {
-		try {
-			return await readFile(path, "utf8");
-		} catch (error) {
-			if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
-			throw error;
-		}
-	});
+async function write(handle: FileHandle, content: string): Promise<void> {
+	await handle.write(Buffer.from(content), 0, undefined, 0);
+	// Network file systems send it now.
+	await handle.datasync();
 }
 
-/** Opened, not only looked up: network file systems then ask the server. */
-async function isThere(path: string): Promise<boolean> {
-	try {
-		await (await open(path, "r")).close();
-		return true;
-	} catch (error) {
-		if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
-		throw error;
-	}
+function ignoreExisting(error: unknown): void {
+	if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
 }

@@ -1,5 +1,5 @@
 import type { ProgressEvent } from "../core/events.ts";
-import type { FinishedEntry } from "../dcp/journal.ts";
+import type { FinishedEntry } from "../core/ports.ts";
 import type { WriteMode } from "../dcp/write-mode.ts";
 import type { HubEnvironment } from "../fetch/environment.ts";
 import type { SourceDescription } from "../fetch/reopen-source.ts";

@@ -1,11 +1,22 @@
 import type { EventListener } from "../core/events.ts";
+import type { FinishedEntry } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
-import type { CheckpointDirectory } from "../dcp/checkpoint-directory.ts";
 import { defaultMaxOpenFiles } from "../dcp/open-file-limit.ts";
+import type { WriteMode } from "../dcp/write-mode.ts";
 import type { PlanShare } from "../plan/share.ts";
 import type { ThreadTask } from "./messages.ts";
 import type { ShareSummary } from "./run-share.ts";
 import { startThread, type ThreadListener } from "./thread.ts";
+
+/** Who knows which entries are finished. */
+export interface EntryOwner {
+	/** Entries that need not be written. */
+	readonly resumed: ReadonlySet<number>;
+	/** How data files are written. */
+	readonly writeMode: WriteMode;
+	/** Told of entries whose files were synced; resolves when that is written down. */
+	record(finished: readonly FinishedEntry[]): Promise<void>;
+}
 
 /** What the threads of one machine share. */
 export interface ThreadsOptions extends Pick<
@@ -14,7 +25,7 @@ export interface ThreadsOptions extends Pick<
 > {
 	readonly shares: readonly PlanShare[];
 	/** Whose journal takes the finished entries. */
-	readonly owner: Pick<CheckpointDirectory, "resumed" | "record" | "writeMode">;
+	readonly owner: EntryOwner;
 	/** Connections of each thread. */
 	readonly connections: readonly number[];
 	/** Bytes received before: the counters of the events go on from there. */

@@ -1,7 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { invariant } from "../core/errors.ts";
 import type { ProgressEvent } from "../core/events.ts";
-import type { FinishedEntry } from "../dcp/journal.ts";
+import type { FinishedEntry } from "../core/ports.ts";
 import { reopenSource } from "../fetch/reopen-source.ts";
 import { createRateBoard } from "../job/rate-board.ts";
 import { errorOf, recordOf } from "./error-record.ts";

@@ -1,5 +1,5 @@
 import { EventEmitter, once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
@@ -7,6 +7,7 @@ import { createDemoModel } from "../../src/demo/demo-model.ts";
 import { createLocalHub, type Intercept, type RequestRecord } from "../../src/demo/local-hub.ts";
 import { limitsFor } from "../../src/plan/limits.ts";
 import { type CliResult, runCli, startCli } from "../support/run-cli.ts";
+import { checkpointFiles } from "../support/job-state.ts";
 
 const MODEL = createDemoModel();
 
@@ -137,8 +138,8 @@ test.each(["SIGINT", "SIGTERM"] as const)(
 		const served = again.weights.reduce((sum, { bytes }) => sum + bytes, 0);
 		expect(served).toBeLessThanOrEqual(summary.fetchedBytes);
 
-		expect(readdirSync(out).toSorted()).toEqual(readdirSync(whole).toSorted());
-		for (const name of readdirSync(whole)) {
+		expect(checkpointFiles(out)).toEqual(checkpointFiles(whole));
+		for (const name of checkpointFiles(whole)) {
 			const isSame = readFileSync(join(out, name)).equals(readFileSync(join(whole, name)));
 			expect(isSame, name).toBe(true);
 		}

@@ -16,6 +16,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { createDemoModel } from "../../src/demo/demo-model.ts";
 import { createLocalHub, type LocalHub } from "../../src/demo/local-hub.ts";
 import { BIN, type CliResult, runCli, startCli } from "../support/run-cli.ts";
+import { checkpointFiles } from "../support/job-state.ts";
 
 const MODEL = createDemoModel();
 const MESH = ["--dp-shard", "4", "--tp", "2", "--ep", "4"];
@@ -61,7 +62,7 @@ describe("converting", () => {
 		expect(code).toBe(0);
 		expect(stdout).toContain(`--checkpoint.initial_load_path=${finished} `);
 		expect(stdout).toContain("vision tensors are not part of the text model");
-		expect(readdirSync(finished).toSorted()).toEqual([
+		expect(checkpointFiles(finished)).toEqual([
 			".metadata",
 			...Array.from({ length: 8 }, (_, rank) => `__${rank}_0.distcp`),
 		]);
@@ -77,8 +78,8 @@ describe("converting", () => {
 			"--parallelism.expert-parallel-degree=4",
 		);
 		expect(code).toBe(0);
-		expect(readdirSync(out).toSorted()).toEqual(readdirSync(finished).toSorted());
-		for (const name of readdirSync(finished)) {
+		expect(checkpointFiles(out)).toEqual(checkpointFiles(finished));
+		for (const name of checkpointFiles(finished)) {
 			const isSame = readFileSync(join(out, name)).equals(readFileSync(join(finished, name)));
 			expect(isSame, name).toBe(true);
 		}
@@ -152,7 +153,7 @@ describe("planning", () => {
 		};
 		const sizeOf = (name: string): number => statSync(join(finished, name)).size;
 		expect(promised.metadataBytes).toBe(sizeOf(".metadata"));
-		const data = readdirSync(finished).filter((name) => name !== ".metadata");
+		const data = checkpointFiles(finished).filter((name) => name !== ".metadata");
 		expect(data).toHaveLength(promised.totals.files);
 		const written = data.reduce((sum, name) => sum + sizeOf(name), 0);
 		expect(written).toBe(promised.totals.writeBytes);
@@ -254,9 +255,9 @@ describe("mistakes", () => {
 		const refused = await run(MODEL.id, "--out", out, "--dp-shard", "2");
 		expect(refused.code).toBe(5);
 		expect(refused.stderr).toContain("--overwrite");
-		expect(readdirSync(out)).toEqual(readdirSync(finished));
+		expect(checkpointFiles(out)).toEqual(checkpointFiles(finished));
 		expect((await run(MODEL.id, "--out", out, "--dp-shard", "2", "--overwrite")).code).toBe(0);
-		expect(readdirSync(out).toSorted()).toEqual([".metadata", "__0_0.distcp", "__1_0.distcp"]);
+		expect(checkpointFiles(out)).toEqual([".metadata", "__0_0.distcp", "__1_0.distcp"]);
 	});
 });
 

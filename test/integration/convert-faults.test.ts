@@ -32,6 +32,7 @@ import {
 	stallAfter,
 	status,
 } from "../support/faults.ts";
+import { checkpointFiles, done } from "../support/job-state.ts";
 
 const model = createDemoModel();
 let folder = "";
@@ -39,7 +40,7 @@ let undisturbed: Readonly<Record<string, string>>;
 
 /** SHA-256 of every file of a directory, by name. */
 async function filesOf(directory: string): Promise<Readonly<Record<string, string>>> {
-	const names = (await readdir(directory)).toSorted();
+	const names = checkpointFiles(directory);
 	const hashed = names.map(async (name): Promise<[string, string]> => {
 		const bytes = await readFile(join(directory, name));
 		return [name, createHash("sha256").update(bytes).digest("hex")];
@@ -64,7 +65,7 @@ async function run(
 		...options,
 	});
 	const events: ProgressEvent[] = [];
-	const summary = await convert(
+	const converted = await convert(
 		parseConvertOptions({
 			onEvent: (event: ProgressEvent) => events.push(event),
 			repo: model.id,
@@ -75,6 +76,7 @@ async function run(
 			environment: { HF_ENDPOINT: hub.endpoint, HF_HOME: join(folder, "home"), ...env },
 		}),
 	);
+	const summary = done(converted);
 	const cdn = hub.requests.filter(({ origin }) => origin === "cdn").length;
 	return { summary, out, cdn, events };
 }
@@ -180,7 +182,7 @@ describe("a conversion that meets faults writes the same bytes", () => {
 		expect(await readdir(out)).not.toContain(".metadata");
 		await using good = await createLocalHub({ repos: [model] });
 		const environment = { ...env, HF_ENDPOINT: good.endpoint };
-		const second = await convert(parseConvertOptions({ ...options, out, environment }));
+		const second = done(await convert(parseConvertOptions({ ...options, out, environment })));
 		expect(second.resumedEntries).toBe(finished);
 		expect(second.resumedEntries).toBeGreaterThan(0);
 		expect(second.fetchedBytes).toBeLessThan(second.totals.fetchBytes);

@@ -1,21 +1,14 @@
 import { once } from "node:events";
-import {
-	existsSync,
-	mkdirSync,
-	mkdtempSync,
-	readdirSync,
-	readFileSync,
-	rmSync,
-	writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createDemoModel } from "../../src/demo/demo-model.ts";
 import { createLocalHub, type Intercept, type RequestRecord } from "../../src/demo/local-hub.ts";
-import { JOURNAL_NAME, parseJournal } from "../../src/dcp/journal.ts";
+import { STATE_NAME } from "../../src/core/checkpoint.ts";
 import type { ConvertSummary, ProgressEvent } from "../../src/index.ts";
+import { checkpointFiles, done, isUnfinished, journalled } from "../support/job-state.ts";
 import { type CliResult, type CliRun, startCli } from "../support/run-cli.ts";
 
 const MODEL = createDemoModel();
@@ -86,8 +79,8 @@ function summaryOf({ result }: Observed): ConvertSummary {
 }
 
 function expectSame(directory: string, expected: string): void {
-	expect(readdirSync(directory).toSorted()).toEqual(readdirSync(expected).toSorted());
-	for (const name of readdirSync(expected)) {
+	expect(checkpointFiles(directory)).toEqual(checkpointFiles(expected));
+	for (const name of checkpointFiles(expected)) {
 		const isSame = readFileSync(join(directory, name)).equals(readFileSync(join(expected, name)));
 		expect(isSame, name).toBe(true);
 	}
@@ -194,7 +187,7 @@ test("the events add up what the threads tell", async () => {
 	await using hub = await createLocalHub({ repos: [MODEL] });
 	const events: ProgressEvent[] = [];
 	const { convert, parseConvertOptions } = await builtProgram();
-	const summary = await convert({
+	const converted = await convert({
 		...parseConvertOptions({
 			repo: MODEL.id,
 			out,
@@ -205,6 +198,7 @@ test("the events add up what the threads tell", async () => {
 		}),
 		onEvent: (event) => events.push(event),
 	});
+	const summary = done(converted);
 	const totalsOf = (kind: "received" | "written"): number[] =>
 		events.flatMap((event) => (event.kind === kind ? [event.bytes] : []));
 	for (const totals of [totalsOf("received"), totalsOf("written")]) {
@@ -231,27 +225,22 @@ const withoutLastFile: Intercept = ({ record }, next) => {
 
 /** Resolves when a thread has finished its share, by what the journal says. */
 async function untilJournalled(): Promise<void> {
-	while (!existsSync(join(out, JOURNAL_NAME)) || journalled(out) === 0) {
+	while (journalled(out) === 0) {
 		await new Promise((resolve) => setTimeout(resolve, 20));
 	}
-}
-
-function journalled(directory: string): number {
-	const text = readFileSync(join(directory, JOURNAL_NAME), "utf8");
-	return parseJournal(text)?.finished.size ?? 0;
 }
 
 /** What is left after a run that did not finish: finished by another number of threads, and only what was not journalled. */
 async function expectFinishable(threads: number): Promise<void> {
 	expect(existsSync(join(out, ".metadata"))).toBe(false);
-	expect(existsSync(join(out, JOURNAL_NAME))).toBe(true);
-	const done = journalled(out);
+	expect(isUnfinished(out)).toBe(true);
+	const kept = journalled(out);
 	const observed = await run({ threads });
 	const summary = summaryOf(observed);
-	expect(summary.resumedEntries).toBe(done);
+	expect(summary.resumedEntries).toBe(kept);
 	const resumed = summary.threads.reduce((sum, thread) => sum + thread.resumedEntries, 0);
-	expect(resumed).toBe(done);
-	expect(done).toBeGreaterThan(0);
+	expect(resumed).toBe(kept);
+	expect(kept).toBeGreaterThan(0);
 	expect(summary.fetchedBytes).toBeLessThan(summary.totals.fetchBytes);
 	expect(servedOnce(observed.requests)).toBe(summary.fetchedBytes);
 	const whole = join(root, `whole-for-resume`);
@@ -270,7 +259,6 @@ describe("stopped with 3 threads", () => {
 			});
 			expect(result.code).toBe(130);
 			expect(result.stdout).toBe("");
-			expect(existsSync(join(out, ".hf-stream-dcp.lock"))).toBe(false);
 			await expectFinishable(2);
 		},
 	);
@@ -358,9 +346,11 @@ describe("a thread that crashes is named", () => {
 		const file = join(root, `crash-${count}.mjs`);
 		const isLast = "!isMainThread && threadId === 3";
 		const lines = [
-			'import { readFileSync } from "node:fs";',
+			'import { readdirSync, readFileSync } from "node:fs";',
 			'import { isMainThread, threadId } from "node:worker_threads";',
-			`const isJournalled = () => readFileSync(${JSON.stringify(join(out, JOURNAL_NAME))}, "utf8").split("\\n").length > 2;`,
+			`const state = ${JSON.stringify(join(out, STATE_NAME))};`,
+			"const journals = () => readdirSync(state, { recursive: true }).filter((name) => /journal\\.\\d+$/.test(name));",
+			'const isJournalled = () => journals().some((name) => readFileSync(`${state}/${name}`, "utf8").split("\\n").length > 2);',
 			`const timer = ${isLast} ? setInterval(() => { if (!isJournalled()) return; clearInterval(timer); ${how} }, 20) : undefined;`,
 		];
 		writeFileSync(file, lines.join("\n"));
@@ -388,7 +378,6 @@ describe("a thread that crashes is named", () => {
 			message: "thread 3 ended before its work was done",
 		});
 		expect(error.causes.join()).toContain(reason);
-		expect(existsSync(join(out, ".hf-stream-dcp.lock"))).toBe(false);
 		await expectFinishable(2);
 	});
 });

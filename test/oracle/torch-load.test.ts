@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { findPython } from "../support/python.ts";
@@ -15,6 +15,7 @@ import {
 } from "./conversion.ts";
 import { LAYOUT_CASES, type LayoutCase, layoutFlags, layoutPath } from "./layouts.ts";
 import { Oracle, type RankReport } from "./oracle.ts";
+import { checkpointFiles } from "../support/job-state.ts";
 
 const search = findPython(["torch", "transformers", "safetensors"]);
 const why = "skip" in search ? `: ${search.skip}` : "";
@@ -134,7 +135,7 @@ describe.skipIf("skip" in search)(
 );
 
 async function hashFiles(directory: string): Promise<{ readonly [file: string]: string }> {
-	const names = (await readdir(directory)).toSorted();
+	const names = checkpointFiles(directory);
 	const hash = async (name: string) =>
 		createHash("sha256")
 			.update(await readFile(join(directory, name)))

@@ -54,5 +54,5 @@ test("the README's program converts a model", async () => {
 	const env = { PATH: process.env["PATH"], HF_ENDPOINT: hub.endpoint, HF_HOME: project };
 	await run(process.execPath, ["example.js"], { cwd: project, env });
 	expect(readdirSync(join(project, "checkpoint"))).toContain(".metadata");
-	expect(readdirSync(join(project, "checkpoint"))).toHaveLength(17);
+	expect(readdirSync(join(project, "checkpoint"))).toHaveLength(18);
 });

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { awaitClaim } from "../../src/job/await-claim.ts";
-import { Claims, isOver } from "../../src/job/claims.ts";
+import { Claims } from "../../src/job/claims.ts";
 import { isGone, thisProcess } from "../../src/job/process-identity.ts";
 import { manualTimers } from "../support/manual-timers.ts";
 
@@ -42,7 +42,7 @@ describe("a claim", () => {
 		await first?.release();
 		const seen = await watcher().look();
 		expect(seen).toMatchObject({ number: 1, state: "released" });
-		expect(isOver(seen)).toBe(true);
+		expect(await watcher().isOver(1)).toBe(true);
 		const second = await watcher().take(seen.number);
 		expect(second?.number).toBe(2);
 		expect(await first?.isLost()).toBe(true);
@@ -79,7 +79,7 @@ describe("a claim", () => {
 		timers.advance(1);
 		const seen = await watching.look();
 		expect(seen).toMatchObject({ state: "silent", unchangedMs: 60_000 });
-		expect(isOver(seen)).toBe(false);
+		expect(await watching.isOver(1)).toBe(false);
 		// Another watcher has only begun to watch.
 		expect(await watcher().look()).toMatchObject({ state: "alive" });
 		await claim?.release();

@@ -3,6 +3,7 @@ import {
 	convert,
 	type ConvertOptions,
 	type ConvertSummary,
+	type FoundSummary,
 	parseConvertOptions,
 } from "../../index.ts";
 import { addConversionFlags, type FlagValues, readConversionFlags } from "../flags.ts";
@@ -51,7 +52,7 @@ export async function runConvert(
 	io: CliIo,
 	options: ConvertOptions,
 	values: FlagValues,
-): Promise<ConvertSummary> {
+): Promise<ConvertSummary | FoundSummary> {
 	const format = values["logFormat"] as LogFormat;
 	const progress = createProgress(io, { format, quiet: values["quiet"] === true });
 	using interrupts = watchInterrupts(io, () => {
@@ -59,19 +60,21 @@ export async function runConvert(
 			"stopping after what is being written. The same command continues from here; press Ctrl-C again to stop at once.",
 		);
 	});
-	let summary: ConvertSummary;
+	let summary: ConvertSummary | FoundSummary;
 	try {
 		summary = await convert({ ...options, signal: interrupts.signal, onEvent: progress.onEvent });
 	} finally {
 		progress.stop();
 	}
-	io.stdout.write(
-		format === "json" ? summaryJson(summary) : `${renderSummary(summary, options)}\n`,
-	);
+	if (format === "json") io.stdout.write(summaryJson(summary));
+	else if (summary.outcome === "found") io.stdout.write(`${summary.directory} is finished\n`);
+	else io.stdout.write(`${renderSummary(summary, options)}\n`);
 	return summary;
 }
 
-function summaryJson({ plan, totals, ...rest }: ConvertSummary): string {
+function summaryJson(summary: ConvertSummary | FoundSummary): string {
+	if (summary.outcome === "found") return `${JSON.stringify(summary)}\n`;
+	const { plan, totals, ...rest } = summary;
 	const { source, family, target, layout, worldSize } = plan;
 	const { repo, commit } = source;
 	return `${JSON.stringify({ ...rest, repo, commit, family, target, layout, worldSize, totals })}\n`;

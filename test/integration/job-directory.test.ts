@@ -1,23 +1,20 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { ProgressEvent } from "../../src/core/events.ts";
+import { STATE_NAME } from "../../src/core/checkpoint.ts";
 import { at } from "../../src/core/shape.ts";
 import { readCheckpoint } from "../../src/dcp/checkpoint-reader.ts";
 import {
 	type CheckpointWriter,
 	type CheckpointWriterOptions,
 	openCheckpointWriter,
+	openTestShare,
+	type TestShare,
 } from "../support/checkpoint-writer.ts";
-import {
-	type CheckpointDirectory,
-	openCheckpointDirectory,
-} from "../../src/dcp/checkpoint-directory.ts";
 import { createEntryWriter } from "../../src/dcp/entry-writer.ts";
-import { LOCK_NAME } from "../../src/dcp/directory-lock.ts";
 import { readEntryData } from "../../src/dcp/entry-reader.ts";
-import { JOURNAL_NAME } from "../../src/dcp/journal.ts";
+import { joinJob } from "../../src/job/job.ts";
 import { dataOf, layOutCheckpoint, writeEntry } from "../support/dcp-checkpoint.ts";
 
 const checkpoint = layOutCheckpoint([
@@ -31,7 +28,7 @@ const { entries, files, index } = checkpoint;
 let root: string;
 let directory: string;
 beforeEach(async () => {
-	root = await mkdtemp(join(tmpdir(), "dcp-writer-"));
+	root = await mkdtemp(join(tmpdir(), "job-directory-"));
 	directory = join(root, "step-0");
 });
 afterEach(() => rm(root, { recursive: true }));
@@ -55,13 +52,16 @@ async function writeAll(options: Partial<CheckpointWriterOptions> = {}): Promise
 	await writer.commit(index);
 }
 
-async function writeSome(count: number): Promise<void> {
+/** @returns Where its files are. */
+async function writeSome(count: number): Promise<string> {
 	await using writer = await open();
 	for (let entry = 0; entry < count; entry++) await writeEntry(writer, entries, entry);
+	return writer.attempt;
 }
 
 async function contents(): Promise<Record<string, string>> {
-	const names = (await readdir(directory)).toSorted();
+	// The summary says when, and is the only file that differs between two runs.
+	const names = (await readdir(directory)).filter((name) => name !== "summary.json").toSorted();
 	const texts = names.map(async (name) => {
 		return [name, (await readFile(join(directory, name))).toString("hex")] as const;
 	});
@@ -69,10 +69,11 @@ async function contents(): Promise<Record<string, string>> {
 }
 
 describe("a finished checkpoint", () => {
-	test("holds .metadata and data files alone, and reads back", async () => {
+	test("holds .metadata, data files and a summary alone, and reads back", async () => {
 		await writeAll();
 		const names = (await readdir(directory)).toSorted();
-		expect(names).toEqual([".metadata", ...files.map(({ name }) => name).toSorted()]);
+		const data = files.map(({ name }) => name).toSorted();
+		expect(names).toEqual([".metadata", ...data, "summary.json"]);
 		const read = await readCheckpoint(directory);
 		expect(read.tensors).toEqual(index.tensors);
 		expect(read.problems).toEqual([]);
@@ -99,10 +100,27 @@ describe("a finished checkpoint", () => {
 	test("is not touched without overwrite", async () => {
 		await writeAll();
 		const before = await contents();
-		await expect(open()).rejects.toMatchObject({
+		await expect(open({ model: "another" })).rejects.toMatchObject({
 			code: "OUTPUT_EXISTS",
+			message: expect.stringMatching(/model: plan, now another/) as string,
 			hint: expect.stringContaining("--overwrite") as string,
 		});
+		expect(await contents()).toEqual(before);
+	});
+
+	test("is found by the command that made it, which leaves it as it is", async () => {
+		await writeAll();
+		const before = await contents();
+		const joined = await joinJob({
+			directory,
+			worker: { index: 0, count: 1 },
+			command: { model: "plan" },
+			overwrite: false,
+			takeover: true,
+			leaseMs: 60_000,
+			tool: "0.0.0",
+		});
+		expect(joined).toMatchObject({ finished: { planId: "plan", shares: 1 } });
 		expect(await contents()).toEqual(before);
 	});
 
@@ -118,7 +136,8 @@ describe("a finished checkpoint", () => {
 		await writeFile(join(directory, "notes.txt"), "mine");
 		await writeAll({ overwrite: true });
 		const names = (await readdir(directory)).toSorted();
-		expect(names).toEqual([".metadata", ...files.map(({ name }) => name).toSorted(), "notes.txt"]);
+		const data = files.map(({ name }) => name).toSorted();
+		expect(names).toEqual([".metadata", ...data, "notes.txt", "summary.json"]);
 		expect((await readCheckpoint(directory)).problems).toEqual([]);
 	});
 
@@ -155,20 +174,31 @@ describe("an unfinished checkpoint", () => {
 
 	test("of another plan is refused, and begun anew with overwrite", async () => {
 		await writeSome(2);
-		const before = await contents();
 		await expect(open({ planId: "other" })).rejects.toMatchObject({
 			code: "PLAN_CHANGED",
+			message: expect.stringMatching(/model: plan, now other/) as string,
 			hint: expect.stringContaining("--overwrite") as string,
 		});
-		expect(await contents()).toEqual(before);
+		{
+			await using same = await open();
+			expect(same.resumedEntries).toBe(2);
+		}
 		await using writer = await open({ planId: "other", overwrite: true });
 		expect(writer.resumedEntries).toBe(0);
 	});
 
+	test("of another plan for the same command is refused", async () => {
+		await writeSome(2);
+		await expect(open({ planId: "changed", model: "plan" })).rejects.toMatchObject({
+			code: "PLAN_CHANGED",
+			message: expect.stringContaining("although the command is the same") as string,
+		});
+	});
+
 	test("forgets the entries of a file that was deleted or cut", async () => {
-		await writeSome(3);
-		await rm(join(directory, entries[1]?.file ?? ""));
-		await writeFile(join(directory, entries[2]?.file ?? ""), "cut");
+		const attempt = await writeSome(3);
+		await rm(join(attempt, entries[1]?.file ?? ""));
+		await writeFile(join(attempt, entries[2]?.file ?? ""), "cut");
 		{
 			await using writer = await open();
 			expect([...entries.keys()].filter((entry) => writer.isFinished(entry))).toEqual([0]);
@@ -178,9 +208,16 @@ describe("an unfinished checkpoint", () => {
 		expect(again.resumedEntries).toBe(1);
 	});
 
-	test("with an unreadable journal is refused", async () => {
+	test("with an unreadable journal begins anew", async () => {
+		const attempt = await writeSome(1);
+		await writeFile(join(attempt, "..", "journal.1"), "nonsense");
+		await using writer = await open();
+		expect(writer.resumedEntries).toBe(0);
+	});
+
+	test("with an unreadable manifest is refused", async () => {
 		await writeSome(1);
-		await writeFile(join(directory, JOURNAL_NAME), "nonsense");
+		await writeFile(join(directory, STATE_NAME, "job.1", "manifest"), "nonsense");
 		await expect(open()).rejects.toMatchObject({ code: "OUTPUT_EXISTS" });
 	});
 
@@ -200,32 +237,10 @@ describe("a directory", () => {
 		expect(await readFile(join(directory, "README.md"), "utf8")).toBe("hello");
 	});
 
-	test("is written by one process at a time", async () => {
-		await using first = await open();
-		await expect(open()).rejects.toMatchObject({
-			code: "OUTPUT_EXISTS",
-			retryable: true,
-			message: expect.stringContaining(String(process.pid)) as string,
-		});
-		expect(first.resumedEntries).toBe(0);
-	});
-
 	test("is free again after a writer was disposed of", async () => {
 		await (await open())[Symbol.asyncDispose]();
 		await (await open())[Symbol.asyncDispose]();
-		expect(await readdir(directory)).toEqual([JOURNAL_NAME]);
-	});
-
-	test("is taken over from a process without a sign of life for half a minute", async () => {
-		await mkdir(directory);
-		await writeFile(join(directory, LOCK_NAME), '{"pid":1,"machine":"elsewhere "}');
-		await expect(open()).rejects.toMatchObject({ code: "OUTPUT_EXISTS" });
-		const old = new Date(Date.now() - 31_000);
-		await utimes(join(directory, LOCK_NAME), old, old);
-		const events: ProgressEvent[] = [];
-		await using writer = await open({ onEvent: (event) => events.push(event) });
-		expect(writer.resumedEntries).toBe(0);
-		expect(events).toMatchObject([{ kind: "warning" }]);
+		expect(await readdir(directory)).toEqual([STATE_NAME]);
 	});
 });
 
@@ -252,14 +267,14 @@ test("a file has its final size from the first write on", async () => {
 	await using writer = await open();
 	await writeEntry(writer, entries, 0);
 	const { name, bytes } = files[0] ?? { name: "", bytes: 0 };
-	expect((await stat(join(directory, name))).size).toBe(bytes);
+	expect((await stat(join(writer.attempt, name))).size).toBe(bytes);
 });
 
 describe("two writers of one directory, as two threads have", () => {
 	/** Writes the entries with these indices through a writer of its own, flushing after each. */
-	async function writeThese(owner: CheckpointDirectory, own: readonly number[]): Promise<void> {
+	async function writeThese(owner: TestShare, own: readonly number[]): Promise<void> {
 		await using writer = createEntryWriter({
-			directory,
+			directory: owner.directory,
 			entries,
 			files,
 			writeMode: owner.writeMode,
@@ -278,7 +293,7 @@ describe("two writers of one directory, as two threads have", () => {
 	) as [number[], number[]];
 
 	test("fill the same files at the same time", async () => {
-		await using owner = await openCheckpointDirectory({ directory, ...options });
+		await using owner = await openTestShare({ directory, ...options });
 		await Promise.all([writeThese(owner, even), writeThese(owner, odd)]);
 		await owner.commit(index);
 		expect((await readCheckpoint(directory)).problems).toEqual([]);
@@ -290,11 +305,11 @@ describe("two writers of one directory, as two threads have", () => {
 
 	test("take over what one of them left, and leave it as it is", async () => {
 		{
-			await using owner = await openCheckpointDirectory({ directory, ...options });
+			await using owner = await openTestShare({ directory, ...options });
 			await writeThese(owner, even);
 			await expect(owner.commit(index)).rejects.toThrow("entries finished");
 		}
-		await using owner = await openCheckpointDirectory({ directory, ...options });
+		await using owner = await openTestShare({ directory, ...options });
 		expect(owner.resumed).toEqual(new Set(even));
 		await Promise.all([writeThese(owner, even.slice(0, 1)), writeThese(owner, odd)]);
 		await owner.commit(index);
@@ -305,10 +320,10 @@ describe("two writers of one directory, as two threads have", () => {
 	});
 
 	test("a file that disappeared meanwhile is no part of a checkpoint", async () => {
-		await using owner = await openCheckpointDirectory({ directory, ...options });
+		await using owner = await openTestShare({ directory, ...options });
 		await Promise.all([writeThese(owner, even), writeThese(owner, odd)]);
 		const { name } = at(files, 0);
-		await rm(join(directory, name));
+		await rm(join(owner.directory, name));
 		await expect(owner.commit(index)).rejects.toMatchObject({ code: "OUTPUT_WRITE" });
 		await writeFile(join(directory, name), "short");
 		await expect(owner.commit(index)).rejects.toMatchObject({

@@ -2,14 +2,14 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Journal, parseJournal, readJournal } from "../../src/dcp/journal.ts";
+import { Journal, parseJournal, readJournal } from "../../src/job/journal.ts";
 
-const header = { planId: "a".repeat(64), entries: 1000, tool: "0.1.0" };
+const header = { entries: 1000, attempt: 3 };
 
 let directory: string;
 let path: string;
 beforeEach(async () => {
-	directory = await mkdtemp(join(tmpdir(), "dcp-journal-"));
+	directory = await mkdtemp(join(tmpdir(), "job-journal-"));
 	path = join(directory, "journal");
 });
 afterEach(() => rm(directory, { recursive: true }));
@@ -70,8 +70,8 @@ test("an index outside the plan ends the journal", async () => {
 	expect(await readJournal(path)).toEqual({ header, finished: new Map([[3, 1]]) });
 });
 
-test("no file and a file that is no journal are told apart", async () => {
-	expect(await readJournal(path)).toBe("missing");
+test("no file and a file that is no journal are no journal", async () => {
+	expect(await readJournal(path)).toBeUndefined();
 	expect(parseJournal("")).toBeUndefined();
 	expect(parseJournal("00000000 {}\n")).toBeUndefined();
 });

@@ -1,0 +1,113 @@
+import { readFile, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import type { CheckpointIndex } from "../core/checkpoint.ts";
+import { encodeMetadata } from "../dcp/metadata-writer.ts";
+import { listIfThere } from "../files/read-file.ts";
+import { replaceFile } from "../files/replace-file.ts";
+import { writing } from "../files/writing.ts";
+import { awaitClaim } from "./await-claim.ts";
+import { Claims } from "./claims.ts";
+import { endedElsewhere } from "./job.ts";
+import { findDataFiles } from "./output.ts";
+import type { PreparedJob } from "./prepare.ts";
+import { removeState, shareName, shareOfName, SUMMARY_NAME } from "./state.ts";
+import { type JobSummary, type ShareReport, workersOf } from "./summary.ts";
+
+/** What a commit needs beyond the state of the job. */
+export interface CommitInputs {
+	/** What `.metadata` has to say. */
+	readonly index: () => CheckpointIndex;
+	/** Commit of the source. */
+	readonly commit: string;
+}
+
+/**
+ * Makes it a checkpoint, once every share is done: writes `summary.json` and `.metadata` and removes the job's state. One worker does so;
+ * the others wait for it, and one of them takes over should it die.
+ *
+ * @returns What the job did, and whether this process committed it.
+ * @throws {HfStreamDcpError} `OUTPUT_WRITE`, also when a data file has disappeared; there is no `.metadata` then.
+ */
+export async function commitJob(
+	job: PreparedJob,
+	inputs: CommitInputs,
+): Promise<{ readonly summary: JobSummary; readonly isOwn: boolean }> {
+	const { options, timers, everyMs } = job;
+	const holder = `worker ${options.worker.index}`;
+	const claims = new Claims(join(job.planPath, "commit"), { ...options, holder, timers });
+	let ended: JobSummary | undefined;
+	const isDone = async (): Promise<boolean> => {
+		ended = await endedElsewhere(job);
+		return ended !== undefined;
+	};
+	const turn = await awaitClaim(claims, { isDone, everyMs, signal: options.signal, timers });
+	if (turn === undefined) {
+		if (ended === undefined) throw new Error("internal error: a commit without an end");
+		return { summary: ended, isOwn: false };
+	}
+	try {
+		return { summary: await commitNow(job, inputs), isOwn: true };
+	} finally {
+		await turn.claim.release();
+	}
+}
+
+async function commitNow(job: PreparedJob, { index, commit }: CommitInputs): Promise<JobSummary> {
+	const { plan, manifest, options } = job;
+	const { directory } = options;
+	const files = plan.shares.flatMap((share) => share.files);
+	await findAllFiles(job);
+	const workers = workersOf(await readReports(job));
+	const bytes = encodeMetadata(index());
+	const sum = (of: (worker: (typeof workers)[number]) => number): number =>
+		workers.reduce((total, worker) => total + of(worker), 0);
+	const now = Date.now();
+	const summary: JobSummary = {
+		format: "hf-stream-dcp summary 1",
+		tool: options.tool,
+		command: manifest.command,
+		planId: plan.planId,
+		commit,
+		begun: new Date(manifest.begunAt).toISOString(),
+		ended: new Date(now).toISOString(),
+		seconds: Math.max(0, now - manifest.begunAt) / 1000,
+		shares: plan.shares.length,
+		dataBytes: files.reduce((total, file) => total + file.bytes, 0),
+		files: files.length,
+		metadataBytes: bytes.length,
+		fetchedBytes: sum(({ fetchedBytes }) => fetchedBytes),
+		requests: sum(({ requests }) => requests),
+		retries: sum(({ retries }) => retries),
+		takeovers: sum(({ takeovers }) => takeovers),
+		workers,
+	};
+	// First: a directory with `.metadata` says by whom it was made.
+	const text = `${JSON.stringify(summary, undefined, "\t")}\n`;
+	await replaceFile(join(directory, SUMMARY_NAME), Buffer.from(text));
+	await replaceFile(join(directory, ".metadata"), bytes);
+	await removeState(directory);
+	return summary;
+}
+
+/** Makes sure that every data file is there. A share that lost one is not done: the next run of the command makes it again. */
+async function findAllFiles({ plan, options, donePath }: PreparedJob): Promise<void> {
+	for (const [share, { files }] of plan.shares.entries()) {
+		try {
+			await findDataFiles(options.directory, files);
+		} catch (error) {
+			await unlink(join(donePath, shareName(share))).catch(() => {});
+			throw error;
+		}
+	}
+}
+
+async function readReports({ donePath }: PreparedJob): Promise<readonly ShareReport[]> {
+	const names = (await listIfThere(donePath)).filter((name) => shareOfName(name) !== undefined);
+	const reports: ShareReport[] = [];
+	for (const name of names) {
+		const path = join(donePath, name);
+		const text = await writing("read", path, () => readFile(path, "utf8"));
+		reports.push(JSON.parse(text) as ShareReport);
+	}
+	return reports;
+}

@@ -1,0 +1,81 @@
+import { mkdir, readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { HfStreamDcpError } from "../core/errors.ts";
+import { formatLine, parseLine } from "../files/checked-line.ts";
+import { unlessMissing } from "../files/read-file.ts";
+import { replaceFile, temporaryName } from "../files/replace-file.ts";
+import { syncDirectory } from "../files/sync-directory.ts";
+import { writing } from "../files/writing.ts";
+
+/** What a command asks for, name by name, for people: `{ model: "org/name", mesh: "dp-shard 8", … }`. */
+export type CommandFacts = { readonly [name: string]: string };
+
+/** What the workers of a job agree on before anything else: the first of them writes it down. */
+export interface Manifest {
+	/** What the command asks for; a worker that asks for something else is not of this job. */
+	readonly command: CommandFacts;
+	/** Into how many shares the plan is cut. */
+	readonly shares: number;
+	/** Whether something else lay in the directory and is to be removed. */
+	readonly clear: boolean;
+	/** Version of the program that began the job. */
+	readonly tool: string;
+	/** When it began, Unix time in milliseconds of the clock of whoever did. */
+	readonly begunAt: number;
+}
+
+const FORMAT = "hf-stream-dcp job 1";
+const MANIFEST_NAME = "manifest";
+
+/**
+ * Begins a job: its directory appears at `path` with its manifest in it, all at once.
+ *
+ * @returns Whether this process did; otherwise another one was faster.
+ * @throws {HfStreamDcpError} `OUTPUT_WRITE`
+ */
+export async function publishManifest(path: string, manifest: Manifest): Promise<boolean> {
+	const temporary = temporaryName(path);
+	return writing("create", path, async () => {
+		await mkdir(temporary);
+		try {
+			const text = formatLine(JSON.stringify({ format: FORMAT, ...manifest }));
+			await replaceFile(join(temporary, MANIFEST_NAME), Buffer.from(text));
+			// Fails where there is a directory with something in it: rename(2).
+			await rename(temporary, path);
+			await syncDirectory(join(path, ".."));
+			return true;
+		} catch (error) {
+			await rm(temporary, { recursive: true, force: true }).catch(() => {});
+			// Not by the code: EEXIST, ENOTEMPTY, and over SFTP, which has no code for it, EPERM.
+			if ((await readManifest(path)) !== undefined) return false;
+			throw error;
+		}
+	});
+}
+
+/**
+ * Reads the manifest of the job at `path`; `undefined` when there is no job.
+ *
+ * @throws {HfStreamDcpError} `OUTPUT_EXISTS` when it cannot be understood; `OUTPUT_WRITE`
+ */
+export async function readManifest(path: string): Promise<Manifest | undefined> {
+	const name = join(path, MANIFEST_NAME);
+	const text = await writing("read", name, () => unlessMissing(() => readFile(name, "utf8")));
+	if (text === undefined) return undefined;
+	const rest = parseLine(text.trimEnd());
+	const record =
+		rest === undefined ? undefined : (JSON.parse(rest) as Manifest & { format: string });
+	if (record?.format === FORMAT) return record;
+	throw new HfStreamDcpError("OUTPUT_EXISTS", `${name} cannot be read`, {
+		hint: "It is damaged, or of another version of this program: remove the directory it is in, or choose another.",
+		facts: { path: name },
+	});
+}
+
+/** What two commands ask for differently, one line each: `mesh: dp-shard 8, now dp-shard 4`. */
+export function differencesOf(before: CommandFacts, now: CommandFacts): readonly string[] {
+	const names = new Set([...Object.keys(before), ...Object.keys(now)]);
+	return [...names]
+		.filter((name) => before[name] !== now[name])
+		.map((name) => `${name}: ${before[name] ?? "not given"}, now ${now[name] ?? "not given"}`);
+}

@@ -1,0 +1,78 @@
+import { rename, rm, rmdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { STATE_NAME } from "../core/checkpoint.ts";
+import { listIfThere, unlessMissing } from "../files/read-file.ts";
+import { isTemporaryName, temporaryName } from "../files/replace-file.ts";
+import { writing } from "../files/writing.ts";
+
+/** Written beside a finished checkpoint: what the job did. */
+export const SUMMARY_NAME = "summary.json";
+
+/** What is kept for a plan is in a folder of the job that begins so; the rest is the plan's identity. */
+export const PLAN_PREFIX = "plan.";
+
+/** In that folder as soon as the checkpoint's directory is ready for data. */
+export const PREPARED_NAME = "prepared";
+
+/** Where the state of job `number` is. A job with a larger number replaced those before it. */
+export function jobPath(directory: string, number: number): string {
+	return join(directory, STATE_NAME, `job.${number}`);
+}
+
+/**
+ * Number of the newest job in `directory`; 0 when there is none.
+ *
+ * @throws {HfStreamDcpError} `OUTPUT_WRITE`
+ */
+export async function newestJob(directory: string): Promise<number> {
+	return (await listIfThere(join(directory, STATE_NAME))).reduce((newest, name) => {
+		return Math.max(newest, Number(/^job\.(\d+)$/.exec(name)?.[1] ?? 0));
+	}, 0);
+}
+
+/** Name of what belongs to a share: five digits, so that listings are in order. */
+export function shareName(share: number): string {
+	return String(share).padStart(5, "0");
+}
+
+/** Of everything that is kept of a share while it is not done. */
+export function sharePath(planPath: string, share: number): string {
+	return join(planPath, shareName(share));
+}
+
+/** The share of that name; `undefined` for any other name. */
+export function shareOfName(name: string): number | undefined {
+	return /^\d{5,}$/.test(name) ? Number(name) : undefined;
+}
+
+/**
+ * Removes all state from `directory`: it is gone at once, and what it occupied soon after.
+ *
+ * @throws {HfStreamDcpError} `OUTPUT_WRITE`
+ */
+export async function removeState(directory: string): Promise<void> {
+	const root = join(directory, STATE_NAME);
+	await writing("remove", root, () => unlessMissing(() => rename(root, temporaryName(root))));
+	await removeLeftovers(directory);
+}
+
+/** Removes the state of one job that has not begun, and the directory of all state if nothing else is in it. Never fails. */
+export async function removeJob(path: string): Promise<void> {
+	const gone = temporaryName(path);
+	try {
+		await rename(path, gone);
+		await rm(gone, { recursive: true, force: true });
+		await rmdir(dirname(path));
+	} catch {
+		// What stays behind can be begun again.
+	}
+}
+
+/** Removes what a crash in the middle of {@link removeState} left behind. */
+export async function removeLeftovers(directory: string): Promise<void> {
+	for (const name of await listIfThere(directory)) {
+		if (!name.startsWith(`${STATE_NAME}.`) || !isTemporaryName(name)) continue;
+		// What stays behind is in nobody's way.
+		await rm(join(directory, name), { recursive: true, force: true }).catch(() => {});
+	}
+}

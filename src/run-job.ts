@@ -1,0 +1,160 @@
+import { type EventListener } from "./core/events.ts";
+import { isHfStreamDcpError } from "./core/errors.ts";
+import type { OpenedSource } from "./fetch/open-source.ts";
+import { describeSource } from "./fetch/reopen-source.ts";
+import { type HeldShare, openShare } from "./job/held-share.ts";
+import type { PreparedJob } from "./job/prepare.ts";
+import { type ShareTurn, shareTurns } from "./job/share-turns.ts";
+import { hubEnvironmentOf } from "./inspect.ts";
+import type { ConvertOptions } from "./options.ts";
+import type { Plan } from "./plan/types.ts";
+import type { EventCounts } from "./threads/count-events.ts";
+import type { ThreadsReason } from "./threads/choose-threads.ts";
+import { planThreads, type ThreadsPlan } from "./threads/plan-threads.ts";
+import { runShare, type ShareSummary } from "./threads/run-share.ts";
+import { runThreads } from "./threads/run-threads.ts";
+
+/** What this worker did for one share. */
+export interface WorkedShare {
+	readonly share: number;
+	/** Whether it belonged to another worker. */
+	readonly takenOver: boolean;
+	readonly seconds: number;
+	/** Entries that earlier attempts had finished. */
+	readonly resumedEntries: number;
+	/** What each thread did. */
+	readonly threads: readonly ShareSummary[];
+	readonly threadsReason: ThreadsReason;
+}
+
+/** What a worker works with. */
+export interface RunJobInputs {
+	readonly options: ConvertOptions;
+	readonly opened: OpenedSource;
+	readonly plan: Plan;
+	readonly job: PreparedJob;
+	/** What the number of threads depends on. */
+	readonly demand: Parameters<typeof planThreads>[1];
+	readonly counts: EventCounts;
+	/** Of the checkpoint, absolute. */
+	readonly directory: string;
+}
+
+/**
+ * Does the shares that are this worker's to do. A share that another worker took over meanwhile is left to it.
+ *
+ * @throws {HfStreamDcpError} the first failure; what was finished is kept, and the share given back.
+ * @throws `signal.reason` when aborted.
+ */
+export async function runJob(inputs: RunJobInputs): Promise<readonly WorkedShare[]> {
+	const { job, plan, options } = inputs;
+	const worked: WorkedShare[] = [];
+	const planned = { fetchBytes: 0, writeBytes: 0, entries: 0 };
+	const { onEvent } = inputs.counts;
+	let writtenBytes = 0;
+	for await (const turn of shareTurns(job)) {
+		const own = plan;
+		planned.fetchBytes += own.totals.fetchBytes;
+		planned.writeBytes += own.totals.writeBytes;
+		planned.entries += own.entries.length;
+		onEvent({ kind: "planned", ...planned });
+		if (turn.isTakenOver) onEvent({ kind: "warning", message: describeTakeOver(turn) });
+		await using held = await openShare(job, turn, { ...own, directory: inputs.directory });
+		try {
+			const after = { ...inputs, onEvent: writtenAfter(writtenBytes, onEvent) };
+			const done = await workOn(held, own, turn, after);
+			for (const thread of done.threads) writtenBytes += thread.writtenBytes;
+			worked.push(done);
+		} catch (error) {
+			options.signal?.throwIfAborted();
+			if (!isHfStreamDcpError(error, "SHARE_TAKEN_OVER") && !(await held.isLost())) throw error;
+			const message = `share ${turn.share} is left to the worker that took it over`;
+			onEvent({ kind: "warning", message });
+		}
+	}
+	return worked;
+}
+
+async function workOn(
+	held: HeldShare,
+	own: Plan,
+	turn: ShareTurn,
+	inputs: RunJobInputs & { readonly onEvent: EventListener },
+): Promise<WorkedShare> {
+	const started = performance.now();
+	const isFinished = (entry: number): boolean => held.resumed.has(entry);
+	const threads = planThreads(own, inputs.demand, isFinished);
+	const summaries = await streamShare(held, threads, inputs);
+	const seconds = (performance.now() - started) / 1000;
+	const sum = (of: (thread: ShareSummary) => number): number =>
+		summaries.reduce((total, thread) => total + of(thread), 0);
+	await held.finish({
+		seconds,
+		fetchedBytes: sum(({ fetchedBytes }) => fetchedBytes),
+		requests: sum(({ requests }) => requests),
+		retries: sum(({ retries }) => retries),
+		writtenBytes: sum(({ writtenBytes }) => writtenBytes),
+		entries: sum(({ entries }) => entries),
+	});
+	return {
+		share: turn.share,
+		takenOver: turn.isTakenOver,
+		seconds,
+		resumedEntries: held.resumed.size,
+		threads: summaries,
+		threadsReason: threads.reason,
+	};
+}
+
+/** Runs the threads: a single one in this thread, several in threads of their own. */
+async function streamShare(
+	held: HeldShare,
+	{ shares, connections }: ThreadsPlan,
+	{ options, opened, counts, onEvent }: RunJobInputs & { readonly onEvent: EventListener },
+): Promise<readonly ShareSummary[]> {
+	const { signal, environment } = options;
+	const { directory } = held;
+	const [only] = shares;
+	if (only !== undefined && shares.length === 1) {
+		const before = counts.retries;
+		const summary = await runShare({
+			plan: only.plan,
+			source: opened.bytes,
+			directory,
+			isFinished: (entry) => held.resumed.has(entry),
+			record: (finished) => held.record(finished),
+			writeMode: held.writeMode,
+			signal,
+			onEvent,
+		});
+		return [{ ...summary, retries: counts.retries - before }];
+	}
+	return runThreads({
+		shares,
+		owner: held,
+		directory,
+		source: describeSource(opened),
+		environment: hubEnvironmentOf(environment),
+		connections,
+		receivedBytes: counts.receivedBytes,
+		signal,
+		onEvent,
+	});
+}
+
+/** Every share counts what is written from 0 on; whoever listens hears totals. */
+function writtenAfter(before: number, listener: EventListener): EventListener {
+	return (event) =>
+		listener(event.kind === "written" ? { ...event, bytes: before + event.bytes } : event);
+}
+
+function describeTakeOver({ share, before }: ShareTurn): string {
+	const why: { readonly [S in ShareTurn["before"]["state"]]: string } = {
+		none: "which nobody has begun",
+		alive: `from ${before.holder}`,
+		released: `which ${before.holder} gave back`,
+		gone: `whose ${before.holder} is dead`,
+		silent: `whose ${before.holder} gave no sign of life for ${Math.round(before.unchangedMs / 1000)} s`,
+	};
+	return `takes over share ${share}, ${why[before.state]}`;
+}
