@@ -72,8 +72,8 @@ describe("a finished checkpoint", () => {
 	test("holds .metadata, data files and a summary alone, and reads back", async () => {
 		await writeAll();
 		const names = (await readdir(directory)).toSorted();
-		const data = files.map(({ name }) => name).toSorted();
-		expect(names).toEqual([".metadata", ...data, "summary.json"]);
+		const dataNames = files.map(({ name }) => name).toSorted();
+		expect(names).toEqual([".metadata", ...dataNames, "summary.json"]);
 		const read = await readCheckpoint(directory);
 		expect(read.tensors).toEqual(index.tensors);
 		expect(read.problems).toEqual([]);
