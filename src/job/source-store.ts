@@ -1,14 +1,16 @@
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { HfStreamDcpError } from "../core/errors.ts";
 import { findDirectory } from "../fetch/open-directory.ts";
 import { type OpenedSource, openSource, type OpenSourceOptions } from "../fetch/open-source.ts";
 import { describeHere, reopenSource } from "../fetch/reopen-source.ts";
 import { watchLimits } from "../fetch/shared-limits.ts";
+import { isThere, unlessMissing } from "../files/read-file.ts";
 import { syncDirectory } from "../files/sync-directory.ts";
 import { writing } from "../files/writing.ts";
 import { VERSION } from "../version.ts";
 import { Claims } from "./claims.ts";
+import { makeStateDirectory } from "./job.ts";
 import { createRateBoard, LIMITS_FOLDER } from "./rate-board.ts";
 import { decodeSource, encodeSource, type StoredSource } from "./stored-source.ts";
 import { systemTimers, type Timers } from "./timers.ts";
@@ -53,7 +55,8 @@ export interface JobSource extends OpenedSource {
  * or else their plans differ.
  *
  * @throws {HfStreamDcpError} what {@link openSource} throws; `PLAN_CHANGED` when the job's source was opened for another repository or
- * revision, or by another version of this program; `CHECKPOINT_CORRUPT` when what was stored is damaged; `OUTPUT_WRITE`.
+ * revision, or by another version of this program; `CHECKPOINT_CORRUPT` when what was stored is damaged; `OUTPUT_WRITE`, with the fact
+ * `errno` `ENOENT` when the state is gone: others may have finished the job meanwhile.
  * @throws `signal.reason` when aborted.
  */
 export async function openJobSource(options: JobSourceOptions): Promise<JobSource> {
@@ -61,7 +64,7 @@ export async function openJobSource(options: JobSourceOptions): Promise<JobSourc
 		return { ...(await openSource(options)), origin: "read" };
 	}
 	const directory = join(options.stateDirectory, SOURCE_FOLDER);
-	await makeFolder(directory);
+	await writing("create", directory, () => makeStateDirectory(directory));
 	const { holder, leaseMs, timers = systemTimers, signal } = options;
 	const claims = new Claims(directory, { holder, leaseMs, timers });
 	const tellLimits = watchLimits(boardOf(options), options.environment, options.onEvent);
@@ -110,14 +113,7 @@ function toStored(
 
 async function readStored(directory: string): Promise<StoredSource | undefined> {
 	const path = join(directory, OPENED_FOLDER, "source");
-	const bytes = await writing("read", path, async () => {
-		try {
-			return await readFile(path);
-		} catch (error) {
-			if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-			throw error;
-		}
-	});
+	const bytes = await writing("read", path, () => unlessMissing(() => readFile(path)));
 	return bytes === undefined ? undefined : decodeSource(bytes, path);
 }
 
@@ -142,8 +138,8 @@ async function store(directory: string, number: number, stored: StoredSource): P
 		try {
 			await rename(attempt, join(directory, OPENED_FOLDER));
 		} catch (error) {
-			const { code = "" } = error as NodeJS.ErrnoException;
-			if (!["ENOTEMPTY", "EEXIST"].includes(code)) throw error;
+			// Not by the code: file systems have different ones for it.
+			if (!(await isThere(join(directory, OPENED_FOLDER, "source")))) throw error;
 			await rm(attempt, { recursive: true, force: true });
 			return false;
 		}
@@ -180,20 +176,10 @@ function assertSame(stored: StoredSource, options: JobSourceOptions): void {
 	const was = `${storedRepo} at ${stored.revision} (commit ${commit}), by version ${stored.tool}`;
 	throw new HfStreamDcpError(
 		"PLAN_CHANGED",
-		`${dirname(stateDirectory)} holds an unfinished conversion of ${was}; this is one of ${repo} at ${revision}, by version ${tool}`,
+		`${stateDirectory} is of an unfinished conversion of ${was}; this is one of ${repo} at ${revision}, by version ${tool}`,
 		{
 			hint: "Finish it with the command that began it, choose another --out, or begin again with --overwrite.",
 			facts: { repo: storedRepo, revision: stored.revision, commit, tool: stored.tool },
 		},
 	);
-}
-
-async function makeFolder(directory: string): Promise<void> {
-	await writing("create", directory, async () => {
-		try {
-			await mkdir(directory);
-		} catch (error) {
-			if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-		}
-	});
 }
