@@ -7,9 +7,10 @@ import { addWrites } from "./dcp/data-files.ts";
 import { encodeMetadata } from "./dcp/metadata-writer.ts";
 import { torchSaveFormat } from "./dcp/torch-save.ts";
 import type { OpenedSource } from "./fetch/open-source.ts";
-import { inspectSource } from "./inspect.ts";
+import { hubEnvironmentOf, inspectSource } from "./inspect.ts";
 import { commitJob } from "./job/commit.ts";
-import { endedElsewhere, giveUp, joinJob } from "./job/job.ts";
+import { endedElsewhere, giveUp, type Job, joinJob } from "./job/job.ts";
+import { openJobSource } from "./job/source-store.ts";
 import type { CommandFacts } from "./job/manifest.ts";
 import { type JobPlan, type PreparedJob, prepareJob } from "./job/prepare.ts";
 import { unfinishedShares } from "./job/share-turns.ts";
@@ -27,7 +28,7 @@ import { runJob, type WorkedShare } from "./run-job.ts";
 import type { Plan, PlanTotals } from "./plan/types.ts";
 import { VERSION } from "./version.ts";
 import type { ThreadsReason } from "./threads/choose-threads.ts";
-import { countEvents, type Transport } from "./threads/count-events.ts";
+import { countEvents, type EventCounts, type Transport } from "./threads/count-events.ts";
 import { readMachine } from "./threads/machine.ts";
 import { type PlannedThread, plannedThreads, planThreads } from "./threads/plan-threads.ts";
 import type { ShareSummary } from "./threads/run-share.ts";
@@ -113,10 +114,11 @@ export interface FoundSummary {
 async function openAndPlan(
 	options: ConversionOptions,
 	onEvent: EventListener,
+	open: () => Promise<OpenedSource>,
 ): Promise<{ opened: OpenedSource; plan: Plan; wholeQkvBytes: number }> {
 	const limits = limitsFor(options.memoryBytes);
 	onEvent({ kind: "phase", phase: "resolve" });
-	const opened = await inspectSource({ ...options, onEvent });
+	const opened = await open();
 	for (const message of opened.warnings) onEvent({ kind: "warning", message });
 	try {
 		onEvent({ kind: "phase", phase: "plan" });
@@ -141,7 +143,9 @@ async function openAndPlan(
  * @throws {HfStreamDcpError} every error of the source, the family, the layout and the plan; see `docs/errors.md`.
  */
 export async function prepareConversion(options: ConversionOptions): Promise<Preparation> {
-	const { opened, plan, wholeQkvBytes } = await openAndPlan(options, emitTo(options.onEvent));
+	const onEvent = emitTo(options.onEvent);
+	const open = (): Promise<OpenedSource> => inspectSource({ ...options, onEvent });
+	const { opened, plan, wholeQkvBytes } = await openAndPlan(options, onEvent, open);
 	const threads = planThreads(plan, demandOf(options, opened));
 	return {
 		plan,
@@ -179,25 +183,42 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary |
 		onEvent,
 	});
 	if ("finished" in joined) return { outcome: "found", directory, job: joined.finished };
-	const prepared = await openAndPlan(options, onEvent).catch(async (error: unknown) => {
-		await giveUp(joined.job);
+	const { job } = joined;
+	try {
+		const work = await takePart(options, job, counts);
+		return { ...work, directory, seconds: (performance.now() - started) / 1000 };
+	} catch (error) {
+		options.signal?.throwIfAborted();
+		// Whoever commits removes the job's state, also under the hands of a worker that came late or was away.
+		const ended = await endedElsewhere(job).catch(() => undefined);
+		if (ended !== undefined) return { outcome: "found", directory, job: ended };
+		await giveUp(job);
 		throw error;
-	});
+	}
+}
+
+/** What one worker does for the job, from the source to the commit. */
+async function takePart(
+	options: ConvertOptions,
+	joined: Job,
+	counts: EventCounts,
+): Promise<Omit<ConvertSummary, "directory" | "seconds">> {
+	const { onEvent } = counts;
+	const open = (): Promise<OpenedSource> => openSourceOf(joined, options, onEvent);
+	const prepared = await openAndPlan(options, onEvent, open);
 	const { plan, wholeQkvBytes } = prepared;
 	await using opened = prepared.opened;
-	const job = await prepareJob(joined.job, jobPlanOf(plan));
+	const job = await prepareJob(joined, jobPlanOf(plan));
 	onEvent({ kind: "phase", phase: "stream" });
 	const demand = demandOf(options, opened);
-	const shares = await runJob({ options, opened, plan, job, demand, counts, directory });
+	const shares = await runJob({ options, opened, plan, job, demand, counts });
 	const ended = await endJob(job, plan, onEvent);
 	return {
 		...workOf(shares),
 		...ended,
-		directory,
 		plan,
 		totals: plan.totals,
 		sourceKind: opened.kind,
-		seconds: (performance.now() - started) / 1000,
 		retries: counts.retries,
 		headerBytes: opened.headerBytes,
 		transport: counts.transport,
@@ -206,6 +227,25 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary |
 		wholeQkvBytes,
 		warnings: opened.warnings,
 	};
+}
+
+/** The source, of which one worker asks for all. */
+function openSourceOf(
+	{ path, options: { worker, leaseMs } }: Job,
+	{ repo, revision, environment, connections, signal }: ConvertOptions,
+	onEvent: EventListener,
+): Promise<OpenedSource> {
+	return openJobSource({
+		repo,
+		revision,
+		environment: hubEnvironmentOf(environment),
+		connections,
+		signal,
+		onEvent,
+		stateDirectory: path,
+		holder: `worker ${worker.index}`,
+		leaseMs,
+	});
 }
 
 /** Commits the checkpoint if nothing is left to do. */

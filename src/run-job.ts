@@ -1,8 +1,10 @@
-import { type EventListener } from "./core/events.ts";
+import { join } from "node:path";
+import type { EventListener } from "./core/events.ts";
 import { isHfStreamDcpError } from "./core/errors.ts";
 import type { OpenedSource } from "./fetch/open-source.ts";
 import { describeSource } from "./fetch/reopen-source.ts";
 import { type HeldShare, openShare } from "./job/held-share.ts";
+import { LIMITS_FOLDER } from "./job/rate-board.ts";
 import type { PreparedJob } from "./job/prepare.ts";
 import { type ShareTurn, shareTurns } from "./job/share-turns.ts";
 import { hubEnvironmentOf } from "./inspect.ts";
@@ -36,8 +38,6 @@ export interface RunJobInputs {
 	/** What the number of threads depends on. */
 	readonly demand: Parameters<typeof planThreads>[1];
 	readonly counts: EventCounts;
-	/** Of the checkpoint, absolute. */
-	readonly directory: string;
 }
 
 /**
@@ -59,29 +59,32 @@ export async function runJob(inputs: RunJobInputs): Promise<readonly WorkedShare
 		planned.entries += own.entries.length;
 		onEvent({ kind: "planned", ...planned });
 		if (turn.isTakenOver) onEvent({ kind: "warning", message: describeTakeOver(turn) });
-		await using held = await openShare(job, turn, { ...own, directory: inputs.directory });
+		const after = { ...inputs, onEvent: writtenAfter(writtenBytes, onEvent) };
 		try {
-			const after = { ...inputs, onEvent: writtenAfter(writtenBytes, onEvent) };
-			const done = await workOn(held, own, turn, after);
+			const done = await workOn(turn, own, after);
 			for (const thread of done.threads) writtenBytes += thread.writtenBytes;
 			worked.push(done);
 		} catch (error) {
 			options.signal?.throwIfAborted();
-			if (!isHfStreamDcpError(error, "SHARE_TAKEN_OVER") && !(await held.isLost())) throw error;
+			if (!isHfStreamDcpError(error, "SHARE_TAKEN_OVER") && !(await turn.claim.isLost()))
+				throw error;
 			const message = `share ${turn.share} is left to the worker that took it over`;
 			onEvent({ kind: "warning", message });
+		} finally {
+			await turn.claim.release();
 		}
 	}
 	return worked;
 }
 
 async function workOn(
-	held: HeldShare,
-	own: Plan,
 	turn: ShareTurn,
+	own: Plan,
 	inputs: RunJobInputs & { readonly onEvent: EventListener },
 ): Promise<WorkedShare> {
 	const started = performance.now();
+	const { job } = inputs;
+	await using held = await openShare(job, turn, { ...own, directory: job.options.directory });
 	const isFinished = (entry: number): boolean => held.resumed.has(entry);
 	const threads = planThreads(own, inputs.demand, isFinished);
 	const summaries = await streamShare(held, threads, inputs);
@@ -110,7 +113,7 @@ async function workOn(
 async function streamShare(
 	held: HeldShare,
 	{ shares, connections }: ThreadsPlan,
-	{ options, opened, counts, onEvent }: RunJobInputs & { readonly onEvent: EventListener },
+	{ options, opened, job, counts, onEvent }: RunJobInputs & { readonly onEvent: EventListener },
 ): Promise<readonly ShareSummary[]> {
 	const { signal, environment } = options;
 	const { directory } = held;
@@ -135,6 +138,7 @@ async function streamShare(
 		directory,
 		source: describeSource(opened),
 		environment: hubEnvironmentOf(environment),
+		limits: join(job.path, LIMITS_FOLDER),
 		connections,
 		receivedBytes: counts.receivedBytes,
 		signal,

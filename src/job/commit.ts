@@ -1,6 +1,7 @@
 import { readFile, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { CheckpointIndex } from "../core/checkpoint.ts";
+import { HfStreamDcpError } from "../core/errors.ts";
 import { encodeMetadata } from "../dcp/metadata-writer.ts";
 import { listIfThere } from "../files/read-file.ts";
 import { replaceFile } from "../files/replace-file.ts";
@@ -46,13 +47,19 @@ export async function commitJob(
 		return { summary: ended, isOwn: false };
 	}
 	try {
-		return { summary: await commitNow(job, inputs), isOwn: true };
+		const isLost = (): Promise<boolean> => turn.claim.isLost();
+		const summary = await commitNow(job, inputs, isLost);
+		return { summary, isOwn: true };
 	} finally {
 		await turn.claim.release();
 	}
 }
 
-async function commitNow(job: PreparedJob, { index, commit }: CommitInputs): Promise<JobSummary> {
+async function commitNow(
+	job: PreparedJob,
+	{ index, commit }: CommitInputs,
+	isLost: () => Promise<boolean>,
+): Promise<JobSummary> {
 	const { plan, manifest, options } = job;
 	const { directory } = options;
 	const files = plan.shares.flatMap((share) => share.files);
@@ -81,6 +88,13 @@ async function commitNow(job: PreparedJob, { index, commit }: CommitInputs): Pro
 		takeovers: sum(({ takeovers }) => takeovers),
 		workers,
 	};
+	// Stopped for long, and another has committed meanwhile? What would be written is the same, but the directory may be another job's.
+	if (await isLost()) {
+		throw new HfStreamDcpError("SHARE_TAKEN_OVER", "another worker has taken over the commit", {
+			hint: "This worker gave no sign of life for a while.",
+			facts: { directory },
+		});
+	}
 	// First: a directory with `.metadata` says by whom it was made.
 	const text = `${JSON.stringify(summary, undefined, "\t")}\n`;
 	await replaceFile(join(directory, SUMMARY_NAME), Buffer.from(text));

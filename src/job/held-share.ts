@@ -7,6 +7,7 @@ import { probeWriteMode, type WriteMode } from "../dcp/write-mode.ts";
 import { makeDirectories } from "../files/make-directories.ts";
 import { listIfThere } from "../files/read-file.ts";
 import { replaceFile } from "../files/replace-file.ts";
+import type { Claims } from "./claims.ts";
 import { Journal, readJournal } from "./journal.ts";
 import type { PreparedJob } from "./prepare.ts";
 import {
@@ -26,7 +27,7 @@ export type ShareResult = Pick<
 	"seconds" | "fetchedBytes" | "requests" | "retries" | "writtenBytes" | "entries"
 >;
 
-/** A share that this process holds: its files, its journal, its claim. Disposal gives it back; close its data files before. */
+/** A share that this process holds: its files and its journal. Disposal closes the journal; the claim is to be released after it. */
 export interface HeldShare extends AsyncDisposable {
 	readonly share: number;
 	/** Where its data files are to be written, under the names that they will have in the checkpoint. */
@@ -68,7 +69,7 @@ export async function openShare(
 	const number = turn.claim.number;
 	const path = sharePath(job.planPath, turn.share);
 	const earlier = await readEarlier(path, number);
-	const isOver = earlier !== undefined && (await turn.claims.isOver(earlier.number));
+	const isOver = earlier !== undefined && (await areOver(turn.claims, earlier.number, number));
 	const attempt = isOver ? earlier.attempt : number;
 	const directory = attemptPath(path, attempt);
 	await makeDirectories(directory);
@@ -76,6 +77,8 @@ export async function openShare(
 	const header = { entries: files.entries.length, attempt };
 	const journal = await Journal.create(journalPath(path, number), { header, finished });
 	const writeMode = await probeWriteMode(directory);
+	// Asked before the first write: whoever took over while this process was stopped may have gone on with the same files.
+	if (await turn.claim.isLost()) throw takenOver(turn.share);
 	return new OpenShare(job, turn, { files, path, directory, writeMode, journal, finished });
 
 	async function adopt(): Promise<Finished> {
@@ -93,6 +96,25 @@ export async function openShare(
 			earlier.finished,
 		);
 	}
+}
+
+/** Whether no holder from claim `first` up to but not including `end` will do anything any more: each may go on with the first's files. */
+async function areOver(claims: Claims, first: number, end: number): Promise<boolean> {
+	for (let number = first; number < end; number++) {
+		if (!(await claims.isOver(number))) return false;
+	}
+	return true;
+}
+
+function takenOver(share: number): HfStreamDcpError {
+	return new HfStreamDcpError(
+		"SHARE_TAKEN_OVER",
+		`share ${share} was taken over by another worker`,
+		{
+			hint: "This worker gave no sign of life for a while. The other one finishes it.",
+			facts: { share },
+		},
+	);
 }
 
 function attemptPath(path: string, attempt: number): string {
@@ -175,6 +197,7 @@ class OpenShare implements HeldShare {
 		const count = this.#files.entries.length;
 		invariant(this.#recorded.size === count, `${this.#recorded.size} of ${count} entries finished`);
 		await this.#recording;
+		if (await this.isLost()) throw takenOver(this.share);
 		await publishFiles(this.#files, this.directory);
 		const report: ShareReport = {
 			share: this.share,
@@ -201,16 +224,7 @@ class OpenShare implements HeldShare {
 	async #recordWaiting(): Promise<void> {
 		const entries = this.#waiting;
 		this.#waiting = [];
-		if (await this.isLost()) {
-			throw new HfStreamDcpError(
-				"SHARE_TAKEN_OVER",
-				`share ${this.share} was taken over by another worker`,
-				{
-					hint: "This worker gave no sign of life for a while. The other one finishes it.",
-					facts: { share: this.share },
-				},
-			);
-		}
+		if (await this.isLost()) throw takenOver(this.share);
 		await this.#journal.append(entries);
 	}
 
@@ -220,6 +234,5 @@ class OpenShare implements HeldShare {
 		// Whoever recorded has heard of a failure.
 		await this.#recording.catch(() => {});
 		await this.#journal[Symbol.asyncDispose]();
-		await this.#turn.claim.release();
 	}
 }

@@ -5,6 +5,7 @@ test("the public names", () => {
 	expect(Object.keys(api).toSorted()).toMatchInlineSnapshot(`
 		[
 		  "DEFAULT_CONNECTIONS",
+		  "DEFAULT_LEASE_SECONDS",
 		  "DEFAULT_MEMORY_BYTES",
 		  "DEFAULT_TARGET",
 		  "DTYPES",

@@ -74,11 +74,15 @@ export async function openTestShare(options: CheckpointWriterOptions): Promise<T
 		record: (finished) => held.record(finished),
 		isLost: () => held.isLost(),
 		finish: (result) => held.finish(result),
-		[Symbol.asyncDispose]: () => held[Symbol.asyncDispose](),
+		async [Symbol.asyncDispose]() {
+			await held[Symbol.asyncDispose]();
+			await turn.claim.release();
+		},
 		async commit(index) {
 			const result = { seconds: 0, fetchedBytes: 0, requests: 0, retries: 0, writtenBytes: 0 };
 			await held.finish({ ...result, entries: entries.length });
 			await held[Symbol.asyncDispose]();
+			await turn.claim.release();
 			return (await commitJob(job, { index: () => index, commit: "local" })).summary;
 		},
 	};
