@@ -78,7 +78,10 @@ export async function openShare(
 	const journal = await Journal.create(journalPath(path, number), { header, finished });
 	const writeMode = await probeWriteMode(directory);
 	// Asked before the first write: whoever took over while this process was stopped may have gone on with the same files.
-	if (await turn.claim.isLost()) throw takenOver(turn.share);
+	if (await turn.claim.isLost()) {
+		await journal[Symbol.asyncDispose]();
+		throw takenOver(turn.share);
+	}
 	return new OpenShare(job, turn, { files, path, directory, writeMode, journal, finished });
 
 	async function adopt(): Promise<Finished> {
