@@ -2,6 +2,7 @@
 import { setFlagsFromString } from "node:v8";
 import { main } from "../src/cli/main.ts";
 import { systemClock } from "../src/cli/io.ts";
+import { isLocalWorker, startChild, watchSignals } from "../src/cli/process.ts";
 import { EXIT_CODES } from "../src/index.ts";
 
 // A stream makes much garbage that dies at once and little that lives. V8 would let the space for it grow to 48 MiB in every
@@ -22,13 +23,8 @@ process.exitCode = await main(process.argv.slice(2), {
 	stderr: process.stderr,
 	env: process.env,
 	clock: systemClock,
-	onInterrupt(listener) {
-		process.on("SIGINT", listener);
-		process.on("SIGTERM", listener);
-		return () => {
-			process.off("SIGINT", listener);
-			process.off("SIGTERM", listener);
-		};
-	},
+	isLocalWorker: isLocalWorker(),
+	onInterrupt: watchSignals,
+	startChild,
 	exitNow: (code) => process.exit(code),
 });

@@ -29,7 +29,7 @@ import type { Plan, PlanTotals } from "./plan/types.ts";
 import { VERSION } from "./version.ts";
 import type { ThreadsReason } from "./threads/choose-threads.ts";
 import { countEvents, type EventCounts, type Transport } from "./threads/count-events.ts";
-import { readMachine } from "./threads/machine.ts";
+import { partOfMachine, readMachine } from "./threads/machine.ts";
 import { type PlannedThread, plannedThreads, planThreads } from "./threads/plan-threads.ts";
 import type { ShareSummary } from "./threads/run-share.ts";
 
@@ -334,10 +334,11 @@ function jobPlanOf(plan: Plan): JobPlan {
 
 /** What the number of threads depends on. */
 function demandOf(
-	{ threads, connections }: ConversionOptions,
+	{ threads, connections, localWorkers }: ConversionOptions,
 	{ kind }: OpenedSource,
 ): Parameters<typeof planThreads>[1] {
-	return { threads, connections, isRemote: kind === "hub", machine: readMachine() };
+	const machine = partOfMachine(readMachine(), localWorkers);
+	return { threads, connections, isRemote: kind === "hub", machine };
 }
 
 /** 64 hex digits that change whenever the plan would write other bytes or put them elsewhere. */

@@ -31,6 +31,8 @@ export interface ConversionOptions {
 	 * size of the model make sensible, at most 16. @default "auto"
 	 */
 	readonly threads: ThreadsOption;
+	/** Workers that share this machine, this one included: `auto` divides the machine among them. @default 1 */
+	readonly localWorkers: number;
 	/** Where tokens, proxies, the cache and the endpoint are looked up. @default process.env */
 	readonly environment?: Environment | undefined;
 	/** Stops the work; the call then rejects with `signal.reason`. */
@@ -233,6 +235,7 @@ const conversionEntries = {
 		DEFAULT_CONNECTIONS,
 	),
 	threads: v.optional(threads, "auto"),
+	localWorkers: v.optional(degree, 1),
 	environment: v.optional(
 		v.custom<Environment>(
 			(value) => typeof value === "object" && value !== null,

@@ -10,11 +10,29 @@ export interface ProgressOptions {
 	readonly format: LogFormat;
 	/** Warnings only. */
 	readonly quiet: boolean;
+	/** Which of several workers speaks, in a log that all of them may write to. */
+	readonly worker?: { readonly index: number; readonly count: number } | undefined;
+	/** Time between two lines in a log, milliseconds. @default 5000 */
+	readonly intervalMs?: number | undefined;
+}
+
+/** How far the work is. Totals since the start. */
+export interface ProgressTotals {
+	readonly phase: string;
+	readonly receivedBytes: number;
+	readonly writtenBytes: number;
+	readonly entriesDone: number;
+	/** Of those, what earlier runs had finished. */
+	readonly resumedEntries: number;
+	/** `undefined` before the plan is made. */
+	readonly totals: { readonly fetchBytes: number; readonly entries: number } | undefined;
 }
 
 /** A display that is fed events and ends with {@link Progress.stop}. */
 export interface Progress {
 	readonly onEvent: (event: ProgressEvent) => void;
+	/** Shows totals that somebody else added up, in place of those that the events come to. */
+	readonly show: (totals: ProgressTotals) => void;
 	/** Writes a warning, which stays above the live line. */
 	readonly warn: (message: string) => void;
 	/** Removes the live line and stops the timer; no output afterwards. */
@@ -30,18 +48,14 @@ const LINE_INTERVAL_MS = 5000;
 /** The rate is the mean over about this long, so that one slow range does not make it jump. */
 const RATE_WINDOW_MS = 10_000;
 
-interface State {
-	phase: string;
-	receivedBytes: number;
-	writtenBytes: number;
-	entriesDone: number;
-	resumedEntries: number;
+interface State extends Writable<ProgressTotals> {
 	retries: number;
 	lastRetry: string | undefined;
-	totals: { readonly fetchBytes: number; readonly entries: number } | undefined;
 	/** Oldest first; the first is at most one window old. */
 	samples: { readonly atMs: number; readonly bytes: number }[];
 }
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 const PHASE_WORDS: { readonly [phase: string]: string } = {
 	resolve: "resolving the source",
@@ -140,6 +154,7 @@ function toJson(state: State, rate: number, seconds: number): object {
 		fetchBytes: state.totals?.fetchBytes,
 		writtenBytes: state.writtenBytes,
 		entriesDone: state.entriesDone,
+		resumedEntries: state.resumedEntries,
 		entries: state.totals?.entries,
 		retries: state.retries,
 		bytesPerSecond: Math.round(rate),
@@ -179,46 +194,53 @@ export function createProgress(io: CliIo, options: ProgressOptions): Progress {
 		if (isLineShown) stderr.write("\r\u001B[2K");
 		isLineShown = false;
 	};
+	const several =
+		options.worker !== undefined && options.worker.count > 1 ? options.worker : undefined;
+	const who = several === undefined ? "" : `worker ${several.index}: `;
+	const writeJson = (record: object): unknown =>
+		stderr.write(`${JSON.stringify({ ...record, worker: several?.index })}\n`);
 	const warn = (message: string): void => {
 		clearLine();
-		stderr.write(
-			options.format === "json"
-				? `${JSON.stringify({ kind: "warning", message })}\n`
-				: `warning: ${message}\n`,
-		);
+		if (options.format === "json") writeJson({ kind: "warning", message });
+		else stderr.write(`warning: ${who}${message}\n`);
 	};
 	const tick = (): void => {
 		const nowMs = clock.now();
 		const rate = bytesPerSecond(state, nowMs);
 		if (options.format === "json") {
-			stderr.write(`${JSON.stringify(toJson(state, rate, (nowMs - startMs) / 1000))}\n`);
+			writeJson(toJson(state, rate, (nowMs - startMs) / 1000));
 		} else if (isLive) {
 			stderr.write(`\r\u001B[2K${fit(describe(state, rate, false), widthOf(stderr))}`);
 			isLineShown = true;
 		} else {
-			stderr.write(`${describe(state, rate, true)}\n`);
+			stderr.write(`${who}${describe(state, rate, true)}\n`);
 		}
+	};
+	/** Bytes of the headers' time would hold the rate down. */
+	const startRate = (bytes: number): void => {
+		state.samples = [{ atMs: clock.now(), bytes }];
 	};
 	const stopTimer = options.quiet
 		? () => {}
-		: clock.every(isLive ? LIVE_INTERVAL_MS : LINE_INTERVAL_MS, tick);
+		: clock.every(isLive ? LIVE_INTERVAL_MS : (options.intervalMs ?? LINE_INTERVAL_MS), tick);
 
 	return {
 		warn,
 		onEvent(event) {
-			if (event.kind === "phase" && event.phase === "stream") {
-				// Bytes of the headers' time would hold the rate down.
-				state.samples = [{ atMs: clock.now(), bytes: state.receivedBytes }];
-			}
+			if (event.kind === "phase" && event.phase === "stream") startRate(state.receivedBytes);
 			apply(state, event);
 			if (event.kind === "warning") warn(event.message);
 			if (event.kind === "waiting") warn(describeWaiting(event));
-			if (event.kind === "retry" && options.format === "json" && !options.quiet) {
-				stderr.write(`${JSON.stringify(event)}\n`);
-			}
+			if (event.kind === "retry" && options.format === "json" && !options.quiet) writeJson(event);
+		},
+		show(totals) {
+			if (totals.phase === "stream" && state.phase !== "stream") startRate(totals.receivedBytes);
+			Object.assign(state, totals);
 		},
 		stop() {
 			stopTimer();
+			// Whoever adds up what workers say needs their last word.
+			if (io.isLocalWorker) tick();
 			clearLine();
 		},
 	};

@@ -2,7 +2,7 @@ import { inspect } from "node:util";
 import { CommanderError } from "commander";
 import { EXIT_CODES, HfStreamDcpError, isHfStreamDcpError, type OptionIssue } from "../index.ts";
 import { flagOfOption } from "./flags.ts";
-import { EXIT_INTERRUPTED, InterruptedError } from "./interrupt.ts";
+import { InterruptedError } from "./interrupt.ts";
 import type { LogFormat } from "./progress.ts";
 
 /** What the shell sees for a mistake in the command itself. */
@@ -74,7 +74,7 @@ function renderUsage(error: CommanderError, format: LogFormat): RenderedError {
 
 /** Message, causes and hint for what a user can mend, without a stack trace; the stack for a bug of ours. */
 export function renderError(error: unknown, format: LogFormat): RenderedError {
-	if (error instanceof InterruptedError) return { text: "", exitCode: EXIT_INTERRUPTED };
+	if (error instanceof InterruptedError) return { text: "", exitCode: error.exitCode };
 	if (error instanceof CommanderError) return renderUsage(error, format);
 	const isOurs = isHfStreamDcpError(error);
 	const exitCode = isOurs ? EXIT_CODES[error.code] : EXIT_BUG;

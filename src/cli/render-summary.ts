@@ -1,7 +1,8 @@
 import { resolve } from "node:path";
-import type { ConvertOptions, ConvertSummary } from "../index.ts";
+import type { ConvertOptions, ConvertSummary, FoundSummary, LaunchedWorker } from "../index.ts";
 import { formatBytes, formatDuration, formatTable, plural } from "./format.ts";
 import { describeLoading } from "./load-command.ts";
+import { formatShares, renderJob } from "./render-job.ts";
 import { describeSource, nameRows, qkvRows } from "./render-plan.ts";
 import { describeThreads } from "./render-threads.ts";
 
@@ -29,13 +30,24 @@ function describeWrites({ writes, copiedBytes }: ConvertSummary): string {
 }
 
 /** What a conversion did and how its result is loaded; no line break at the end. */
-export function renderSummary(summary: ConvertSummary, options: ConvertOptions): string {
+export function renderSummary(
+	summary: ConvertSummary | FoundSummary,
+	options: ConvertOptions,
+	worker?: LaunchedWorker,
+): string {
+	if (summary.outcome === "found") {
+		return `${summary.directory} holds the finished checkpoint of this command; there is nothing to do.\n\n${renderJob(summary.job)}`;
+	}
+	if (options.worker.count > 1) return renderWorker(summary, options, worker);
+	return `${formatTable(summaryRows(summary))}\n\n${loadingOf(summary, options)}`;
+}
+
+function summaryRows(summary: ConvertSummary): string[][] {
 	const { plan, seconds } = summary;
-	const directory = resolve(summary.directory);
 	const rate = seconds > 0 ? ` (${formatBytes(summary.fetchedBytes / seconds)}/s)` : "";
-	const rows = [
+	return [
 		["source", describeSource(plan.source)],
-		["checkpoint", directory],
+		["checkpoint", resolve(summary.directory)],
 		["mesh", plan.layout],
 		["target", `${plan.target}, family ${plan.family}`],
 		[
@@ -48,23 +60,68 @@ export function renderSummary(summary: ConvertSummary, options: ConvertOptions):
 		],
 		...qkvRows(plan, summary.wholeQkvBytes),
 		...nameRows(plan),
+		...workRows(summary),
 	];
+}
+
+/** How the work was done. */
+function workRows(summary: ConvertSummary): string[][] {
+	const rows: string[][] = [];
 	if (summary.resumedEntries > 0) {
 		rows.push([
 			"resumed",
 			`${plural(summary.resumedEntries, "entry was", "entries were")} finished by an earlier run`,
 		]);
 	}
+	if (summary.outcome === "others") rows.push(["finished", "by another process"]);
 	rows.push(["threads", describeThreads(summary.threads.length, summary.threadsReason)]);
 	rows.push(["network", describeTransport(summary)]);
 	rows.push(["reshard", summary.backend], ["writes", describeWrites(summary)]);
 	rows.push(["checksums", summary.checksums]);
-	const loading = describeLoading({
-		directory,
-		target: plan.target,
-		family: plan.family,
-		worldSize: plan.worldSize,
-		parallelism: options.parallelism,
-	});
-	return `${formatTable(rows)}\n\n${loading}`;
+	return rows;
+}
+
+const OUTCOMES: { readonly [O in ConvertSummary["outcome"]]: string } = {
+	committed: "every share is done; this worker wrote .metadata",
+	others: "every share is done; another worker wrote .metadata",
+	left: "what this worker had to do is done; shares of others are not",
+};
+
+/** What one of several workers did; who wrote `.metadata` also says what all of them did. */
+function renderWorker(
+	summary: ConvertSummary,
+	options: ConvertOptions,
+	worker: LaunchedWorker | undefined,
+): string {
+	const { seconds, fetchedBytes, shares } = summary;
+	const { index, count } = options.worker;
+	const own = shares.map(({ share }) => share).toSorted((a, b) => a - b);
+	const taken = shares.filter(({ takenOver }) => takenOver).length;
+	const rate = seconds > 0 ? ` (${formatBytes(fetchedBytes / seconds)}/s)` : "";
+	const rows = [
+		["worker", `${index} of ${count}${worker === undefined ? "" : `, ${worker.launcher}`}`],
+		["checkpoint", resolve(summary.directory)],
+		[
+			"shares",
+			own.length === 0
+				? "none was left to do"
+				: `${formatShares(own)}${taken > 0 ? `; ${plural(taken, "of them was", "of them were")} taken over` : ""}`,
+		],
+		[
+			"fetched",
+			`${formatBytes(fetchedBytes)} in ${plural(summary.requests, "request")}, ${formatDuration(seconds)}${rate}`,
+		],
+		["written", formatBytes(summary.writtenBytes)],
+		...(own.length === 0 ? [] : workRows({ ...summary, outcome: "committed" })),
+		["outcome", OUTCOMES[summary.outcome]],
+	];
+	const text = formatTable(rows);
+	if (summary.outcome !== "committed" || summary.job === undefined) return text;
+	return `${text}\n\n${renderJob(summary.job)}\n\n${loadingOf(summary, options)}`;
+}
+
+function loadingOf({ directory, plan }: ConvertSummary, options: ConvertOptions): string {
+	const { target, family, worldSize } = plan;
+	const { parallelism } = options;
+	return describeLoading({ directory: resolve(directory), target, family, worldSize, parallelism });
 }

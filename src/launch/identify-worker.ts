@@ -3,7 +3,7 @@ import { detectKubernetes, detectSkypilot, WORKERS_VARIABLE } from "./cluster.ts
 import { detectMpich, detectOpenMpi } from "./mpi.ts";
 import { detectSlurm } from "./slurm.ts";
 import { detectKubeflow, detectRankVariables, detectTorchrun } from "./torch.ts";
-import type { Finding, LaunchEnvironment, SeenVariables, WorkerIdentity } from "./types.ts";
+import type { Finding, LaunchEnvironment, SeenVariables, LaunchedWorker } from "./types.ts";
 import { describeSeen, LAUNCHER_NAMES, numberOf, placeOf, seenOf, valueOf } from "./variables.ts";
 
 /** How many workers share this machine, for when nobody else tells: it divides the machine's threads. Set for the children of `--workers`. */
@@ -36,7 +36,7 @@ type Part = Extract<Finding, { kind: "part" }>;
 export function identifyWorker(
 	environment: LaunchEnvironment,
 	request: IdentifyRequest = {},
-): WorkerIdentity {
+): LaunchedWorker {
 	const { worker, workers, isTerminal = false } = request;
 	if (worker !== undefined) {
 		if (workers === undefined) return identityOfFlag(environment, worker);
@@ -69,7 +69,7 @@ function findAll(environment: LaunchEnvironment, isTerminal: boolean): readonly 
 	].filter((finding) => finding !== undefined);
 }
 
-function identityOfFlag(environment: LaunchEnvironment, worker: string): WorkerIdentity {
+function identityOfFlag(environment: LaunchEnvironment, worker: string): LaunchedWorker {
 	const [, index, count] = /^\s*(\d{1,9})\s*\/\s*(\d{1,9})\s*$/.exec(worker) ?? [];
 	const place = placeOf(
 		index === undefined ? undefined : Number(index),
@@ -92,7 +92,7 @@ function identityOfStarter(
 	workers: number,
 	whole: Whole | undefined,
 	parts: readonly Part[],
-): WorkerIdentity {
+): LaunchedWorker {
 	if (whole !== undefined && whole.identity.count > 1) {
 		const { index, count, launcher } = whole.identity;
 		throw invalid(

@@ -1,4 +1,4 @@
-import type { Detector, Launcher, WorkerIdentity } from "./types.ts";
+import type { Detector, Launcher, LaunchedWorker } from "./types.ts";
 import { readSet } from "./variables.ts";
 
 /** What starts one process for each node, for a launcher of MPI to start the others: it then counts daemons. */
@@ -13,7 +13,7 @@ const STARTS_DAEMONS: ReadonlySet<Launcher> = new Set([
 /** Inside a SLURM job the daemons of `mpirun` are a step, whose `SLURM_PROCID` and `SLURM_NTASKS` are about the daemons. */
 function containsDaemons(environment: Parameters<Detector>[0], count: string) {
 	// Where every task runs an `mpirun -n 1` of its own, nobody counts them all.
-	return ({ launcher }: WorkerIdentity): boolean =>
+	return ({ launcher }: LaunchedWorker): boolean =>
 		STARTS_DAEMONS.has(launcher) && environment[count] !== "1";
 }
 

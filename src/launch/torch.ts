@@ -1,4 +1,4 @@
-import type { Detector, Finding, WorkerIdentity } from "./types.ts";
+import type { Detector, Finding, LaunchedWorker } from "./types.ts";
 import { numberOf, readSet, seenOf, valueOf } from "./variables.ts";
 
 const RANKS = { index: "RANK", count: "WORLD_SIZE" } as const;
@@ -46,7 +46,7 @@ export const detectRankVariables: Detector = (environment) => {
 	});
 	if (finding?.kind !== "whole") return finding;
 	const { identity } = finding;
-	const contains = (outer: WorkerIdentity): boolean =>
+	const contains = (outer: LaunchedWorker): boolean =>
 		launcher === "ray" ? identity.count > 1 : isBlockOf(identity, outer);
 	return { ...finding, contains };
 };
@@ -64,7 +64,7 @@ function whoSetsRanks(
 }
 
 /** Whether the outer launcher started nodes, and the inner one as many processes on each, in order. */
-function isBlockOf(inner: WorkerIdentity, outer: WorkerIdentity): boolean {
+function isBlockOf(inner: LaunchedWorker, outer: LaunchedWorker): boolean {
 	const perNode = inner.count / outer.count;
 	return Number.isInteger(perNode) && Math.floor(inner.index / perNode) === outer.index;
 }

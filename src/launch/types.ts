@@ -26,7 +26,7 @@ export interface Place {
 }
 
 /** Which worker of a job this process is. Workers are processes of a conversion; they have nothing to do with ranks of the training job. */
-export interface WorkerIdentity extends Place {
+export interface LaunchedWorker extends Place {
 	/** Among the workers of this machine, when the launcher tells. */
 	readonly local?: Place | undefined;
 	readonly launcher: Launcher;
@@ -42,10 +42,10 @@ export type Finding =
 	/** All there is to know. */
 	| {
 			readonly kind: "whole";
-			readonly identity: WorkerIdentity;
+			readonly identity: LaunchedWorker;
 			readonly seen: SeenVariables;
 			/** Whether that launcher may well have been started by another one, which then counts something else than workers. */
-			readonly contains: (outer: WorkerIdentity) => boolean;
+			readonly contains: (outer: LaunchedWorker) => boolean;
 	  }
 	/** This process seems to be one of several, but the variables do not say which, or of how many. */
 	| {

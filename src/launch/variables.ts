@@ -4,7 +4,7 @@ import type {
 	Launcher,
 	Place,
 	SeenVariables,
-	WorkerIdentity,
+	LaunchedWorker,
 } from "./types.ts";
 
 /** How an error names a launcher. */
@@ -62,7 +62,7 @@ export interface VariableSet {
 	readonly restart?: string;
 	/** More that an error should show. */
 	readonly also?: readonly string[];
-	readonly contains: (outer: WorkerIdentity) => boolean;
+	readonly contains: (outer: LaunchedWorker) => boolean;
 }
 
 /** Whether every variable of a set makes sense, and what they say. A count without an index says nothing: people export it for later. */

@@ -23,6 +23,14 @@ export function readMachine(): Machine {
 	return { cores: Math.max(1, Math.min(availableParallelism(), quota)), memoryBytes };
 }
 
+/** One worker's part of a machine that `workers` of them share. At least one core. */
+export function partOfMachine({ cores, memoryBytes }: Machine, workers: number): Machine {
+	return {
+		cores: Math.max(1, Math.floor(cores / workers)),
+		memoryBytes: Math.floor(memoryBytes / workers),
+	};
+}
+
 /** `cpu.max` of a control group and of all above it: the tightest holds. In a container the group's path need not be visible. */
 function quotasFrom(group: string): string[] {
 	const texts: string[] = [];

@@ -111,9 +111,12 @@ interface Summary {
 	readonly totals: { readonly fetchBytes: number };
 }
 
-test.each(["SIGINT", "SIGTERM"] as const)(
+test.each([
+	["SIGINT", 130],
+	["SIGTERM", 143],
+] as const)(
 	"after %s the same command finishes the work and fetches only what is missing",
-	async (signal) => {
+	async (signal, exitCode) => {
 		const { result, weights } = await interrupt(out, signal, 1);
 		const lines = result.stderr
 			.trim()
@@ -123,7 +126,7 @@ test.each(["SIGINT", "SIGTERM"] as const)(
 			kind: "warning",
 			message: expect.stringContaining("The same command continues") as unknown,
 		});
-		expect(result.code).toBe(130);
+		expect(result.code).toBe(exitCode);
 		expect(result.stdout).toBe("");
 		expect(existsSync(join(out, ".metadata"))).toBe(false);
 		const answered = weights.slice(0, ANSWERED).reduce((sum, { bytes }) => sum + bytes, 0);

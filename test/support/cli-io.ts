@@ -1,4 +1,10 @@
-import type { CliIo } from "../../src/cli/io.ts";
+import type {
+	ChildListener,
+	ChildResult,
+	CliIo,
+	Environment,
+	StopSignal,
+} from "../../src/cli/io.ts";
 
 /** A process in memory: a clock that only the test moves, and text that can be read back. */
 export interface FakeIo extends CliIo {
@@ -8,25 +14,64 @@ export interface FakeIo extends CliIo {
 	takeErr(): string;
 	/** Moves the clock and fires what is due. */
 	advance(ms: number): void;
-	/** Presses Ctrl-C. */
-	interrupt(): void;
+	/** Presses Ctrl-C, or sends SIGTERM. */
+	interrupt(signal?: StopSignal): void;
 	/** Codes given to `exitNow`. */
 	readonly exits: readonly number[];
+	/** Child processes that were started. */
+	readonly children: readonly FakeChild[];
+}
+
+/** A child process that does what the test says. */
+export interface FakeChild {
+	readonly args: readonly string[];
+	readonly env: Environment;
+	/** Signals that it was sent. */
+	readonly signals: readonly string[];
+	/** Writes a line to its stderr. */
+	say(line: string | object): void;
+	/** Ends it; waits until that was noticed. */
+	end(result: Partial<ChildResult>): Promise<void>;
+}
+
+function createFakeChild(
+	args: readonly string[],
+	env: Environment,
+	listener: ChildListener,
+): { readonly child: FakeChild; readonly program: ReturnType<CliIo["startChild"]> } {
+	let resolve: (result: ChildResult) => void = () => {};
+	const ended = new Promise<ChildResult>((whenEnded) => {
+		resolve = whenEnded;
+	});
+	const signals: string[] = [];
+	const child: FakeChild = {
+		args,
+		env,
+		signals,
+		say: (line) => listener.onLine(typeof line === "string" ? line : JSON.stringify(line)),
+		async end(result) {
+			resolve({ code: 0, killedBy: undefined, stdout: "", ...result });
+			await new Promise(setImmediate);
+		},
+	};
+	return { child, program: { ended, kill: (signal) => signals.push(signal) } };
 }
 
 /** Options of a terminal, for {@link createFakeIo}. */
 export interface FakeTerminal {
+	readonly isLocalWorker?: boolean;
 	readonly isTTY?: boolean;
 	readonly columns?: number;
 }
 
 /** An `io` for commands under test. */
-export function createFakeIo(terminal: FakeTerminal = {}): FakeIo {
+export function createFakeIo({ isLocalWorker = false, ...terminal }: FakeTerminal = {}): FakeIo {
 	let nowMs = 1000;
 	let out = "";
 	let err = "";
 	const timers = new Set<{ everyMs: number; nextMs: number; tick: () => void }>();
-	const listeners = new Set<() => void>();
+	const listeners = new Set<(signal: StopSignal) => void>();
+	const children: FakeChild[] = [];
 	const exits: number[] = [];
 	return {
 		stdout: { write: (text) => (out += text), columns: 100 },
@@ -43,6 +88,12 @@ export function createFakeIo(terminal: FakeTerminal = {}): FakeIo {
 		onInterrupt(listener) {
 			listeners.add(listener);
 			return () => listeners.delete(listener);
+		},
+		isLocalWorker,
+		startChild(args, env, listener) {
+			const { child, program } = createFakeChild(args, env, listener);
+			children.push(child);
+			return program;
 		},
 		exitNow: (code) => exits.push(code),
 		out: () => out,
@@ -62,9 +113,10 @@ export function createFakeIo(terminal: FakeTerminal = {}): FakeIo {
 			}
 			nowMs = endMs;
 		},
-		interrupt() {
-			for (const listener of listeners) listener();
+		interrupt(signal = "SIGINT") {
+			for (const listener of listeners) listener(signal);
 		},
 		exits,
+		children,
 	};
 }

@@ -40,6 +40,7 @@ test("the flags of a conversion", () => {
 		                                                 auto)
 		  --log-format <format>                          of everything on stderr (choices: "text", "json",
 		                                                 default: "text")
+		  --log-interval <seconds>                       between two lines of progress in a log (default: 5)
 		  --quiet                                        no progress; warnings and errors only
 		  -h, --help                                     print help for a command
 
@@ -75,6 +76,16 @@ test("the flags of a conversion", () => {
 		  pipeline_parallel_first_stage_less_layers <n>  as --pp-first-stage-less-layers
 		  pipeline_parallel_last_stage_less_layers <n>   as --pp-last-stage-less-layers
 		  module_fqns_per_model_part <parts>             as --pp-module-fqns
+
+		Workers:
+		  --workers <n>                                  start n workers as processes of this machine, with
+		                                                 one log
+		  --worker <i/n>                                 be worker i of n, from 0 on (default: as the
+		                                                 launcher says)
+		  --no-takeover                                  leave what dead workers left to the next run
+		  --lease <seconds>                              a worker is dead after so long without a sign of
+		                                                 life (default: 60)
+		  --grace <seconds>                              for an orderly stop after SIGTERM (default: 20)
 		"
 	`);
 });
@@ -84,7 +95,7 @@ test.each([[[]], [["convert"]], [["plan"]]])(
 	async (argv) => {
 		const text = await help(...argv);
 		for (const line of [...listTargets(), ...listFamilies()]) expect(text).toContain(line);
-		for (const code of [0, 1, 2, 3, 4, 5, 6, 130])
+		for (const code of [0, 1, 2, 3, 4, 5, 6, 130, 143])
 			expect(text).toMatch(new RegExp(`\\b${code} \\w`));
 	},
 );

@@ -137,6 +137,7 @@ describe("as JSON", () => {
 				fetchBytes: 10e9,
 				writtenBytes: 4e9,
 				entriesDone: 0,
+				resumedEntries: 0,
 				entries: 4,
 				retries: 0,
 				bytesPerSecond: 1e9,

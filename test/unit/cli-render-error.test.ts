@@ -60,6 +60,9 @@ test("as JSON, a bug has its stack and a wrong option its flag", () => {
 	expect(stack).toBeUndefined();
 });
 
-test("an interrupt says nothing more and exits with 130", () => {
-	expect(renderError(new InterruptedError(), "text")).toEqual({ text: "", exitCode: 130 });
+test.each([
+	["SIGINT", 130],
+	["SIGTERM", 143],
+] as const)("%s says nothing more and exits with %i", (signal, exitCode) => {
+	expect(renderError(new InterruptedError(signal), "text")).toEqual({ text: "", exitCode });
 });

@@ -53,6 +53,7 @@ describe("parseConvertOptions", () => {
 			memoryBytes: 256 * 1024 * 1024,
 			connections: 16,
 			threads: "auto",
+			localWorkers: 1,
 		});
 	});
 

@@ -4,15 +4,30 @@ import {
 	type ConvertOptions,
 	type ConvertSummary,
 	type FoundSummary,
+	identifyWorker,
+	type LaunchedWorker,
 	parseConvertOptions,
 } from "../../index.ts";
-import { addConversionFlags, type FlagValues, readConversionFlags } from "../flags.ts";
+import { expandHome } from "../expand-home.ts";
+import {
+	addConversionFlags,
+	addWorkerFlags,
+	type FlagValues,
+	readConversionFlags,
+	readCount,
+	readSeconds,
+} from "../flags.ts";
+import { formatDuration } from "../format.ts";
 import { examplesHelp, referenceHelp } from "../help.ts";
 import { watchInterrupts } from "../interrupt.ts";
 import type { CliIo } from "../io.ts";
-import { createProgress, type LogFormat } from "../progress.ts";
-import { expandHome } from "../expand-home.ts";
+import { passedFlags } from "../local-workers/child-flags.ts";
+import { openProgress } from "../open-progress.ts";
 import { renderSummary } from "../render-summary.ts";
+import { runLocalJob } from "./local-job.ts";
+
+/** Default of `--grace`: less than what SLURM and Kubernetes grant, 30 s. */
+const DEFAULT_GRACE_MS = 20_000;
 
 /** Adds `convert`, the command that runs when no other is named. */
 export function addConvertCommand(program: Command, io: CliIo): Command {
@@ -26,7 +41,7 @@ export function addConvertCommand(program: Command, io: CliIo): Command {
 		.argument("<repo>", "org/name on the Hub, or a directory with safetensors files")
 		.requiredOption("--out <dir>", "directory of the checkpoint")
 		.option("--overwrite", "replace a finished checkpoint in --out");
-	return addConversionFlags(command)
+	return addWorkerFlags(addConversionFlags(command))
 		.addHelpText(
 			"after",
 			examplesHelp([
@@ -37,28 +52,55 @@ export function addConvertCommand(program: Command, io: CliIo): Command {
 		)
 		.addHelpText("after", referenceHelp)
 		.action(async (repo: string, values: FlagValues) => {
-			const input = {
-				...readConversionFlags(repo, values),
-				out: expandHome(String(values["out"]), io.env),
-				overwrite: values["overwrite"] ?? false,
-				environment: io.env,
-			};
-			await runConvert(io, parseConvertOptions(input), values);
+			const workers = readCount("--workers", values["workers"]);
+			const worker = identifyWorker(io.env, {
+				worker: values["worker"] as string | undefined,
+				workers,
+				isTerminal: io.stderr.isTTY === true,
+			});
+			const options = readOptions(io, repo, values, worker);
+			if (workers !== undefined && workers > 1) {
+				const args = ["convert", repo, ...passedFlags(command)];
+				const graceMs = readGrace(values);
+				await runLocalJob(io, { options, values, workers, args, graceMs });
+			} else await runConvert(io, options, values, worker);
 		});
 }
 
-/** Converts with a progress display, Ctrl-C and a summary; the code path of the main command and of the demo. */
+function readOptions(
+	io: CliIo,
+	repo: string,
+	values: FlagValues,
+	{ index, count, local }: LaunchedWorker,
+): ConvertOptions {
+	return parseConvertOptions({
+		...readConversionFlags(repo, values),
+		out: expandHome(String(values["out"]), io.env),
+		overwrite: values["overwrite"] ?? false,
+		worker: { index, count },
+		localWorkers: local?.count,
+		takeover: values["takeover"],
+		leaseSeconds: values["lease"],
+		environment: io.env,
+	});
+}
+
+function readGrace(values: FlagValues): number {
+	return readSeconds("--grace", values["grace"]) ?? DEFAULT_GRACE_MS;
+}
+
+/** Converts with a progress display, signals and a summary; the code path of the main command and of the demo. */
 export async function runConvert(
 	io: CliIo,
 	options: ConvertOptions,
 	values: FlagValues,
+	worker?: LaunchedWorker,
 ): Promise<ConvertSummary | FoundSummary> {
-	const format = values["logFormat"] as LogFormat;
-	const progress = createProgress(io, { format, quiet: values["quiet"] === true });
-	using interrupts = watchInterrupts(io, () => {
-		progress.warn(
-			"stopping after what is being written. The same command continues from here; press Ctrl-C again to stop at once.",
-		);
+	const progress = openProgress(io, values, options.worker);
+	const graceMs = readGrace(values);
+	using interrupts = watchInterrupts(io, {
+		graceMs,
+		onFirst: (signal) => progress.warn(stoppingMessage(signal, graceMs)),
 	});
 	let summary: ConvertSummary | FoundSummary;
 	try {
@@ -66,16 +108,32 @@ export async function runConvert(
 	} finally {
 		progress.stop();
 	}
-	if (format === "json") io.stdout.write(summaryJson(summary));
-	else if (summary.outcome === "found") io.stdout.write(`${summary.directory} is finished\n`);
-	else io.stdout.write(`${renderSummary(summary, options)}\n`);
+	io.stdout.write(
+		values["logFormat"] === "json"
+			? summaryJson(summary, options, worker)
+			: `${renderSummary(summary, options, worker)}\n`,
+	);
 	return summary;
 }
 
-function summaryJson(summary: ConvertSummary | FoundSummary): string {
-	if (summary.outcome === "found") return `${JSON.stringify(summary)}\n`;
+function stoppingMessage(signal: string, graceMs: number): string {
+	const rest =
+		signal === "SIGINT"
+			? "press Ctrl-C again to stop at once"
+			: `it ends in ${formatDuration(graceMs / 1000)} at the latest`;
+	return `stopping after what is being written. The same command continues from here; ${rest}.`;
+}
+
+function summaryJson(
+	summary: ConvertSummary | FoundSummary,
+	{ worker: { index, count } }: ConvertOptions,
+	worker: LaunchedWorker | undefined,
+): string {
+	const place = { index, count, launcher: worker?.launcher ?? "alone" };
+	if (summary.outcome === "found") return `${JSON.stringify({ ...summary, worker: place })}\n`;
 	const { plan, totals, ...rest } = summary;
 	const { source, family, target, layout, worldSize } = plan;
 	const { repo, commit } = source;
-	return `${JSON.stringify({ ...rest, repo, commit, family, target, layout, worldSize, totals })}\n`;
+	const facts = { repo, commit, family, target, layout, worldSize, totals };
+	return `${JSON.stringify({ ...rest, worker: place, ...facts })}\n`;
 }

@@ -12,7 +12,7 @@ import { expandHome } from "../expand-home.ts";
 import { examplesHelp, exitCodeHelp } from "../help.ts";
 import { watchInterrupts } from "../interrupt.ts";
 import type { CliIo } from "../io.ts";
-import { createProgress, type LogFormat } from "../progress.ts";
+import { openProgress } from "../open-progress.ts";
 import { renderCheckpoint, renderSource } from "../render-inspect.ts";
 
 /** Rows of each table when `--limit` is not given. */
@@ -105,9 +105,8 @@ async function showSource(
 		revision: values["revision"],
 		environment: io.env,
 	});
-	const format = values["logFormat"] as LogFormat;
-	const progress = createProgress(io, { format, quiet: values["quiet"] === true });
-	using interrupts = watchInterrupts(io, () => progress.warn("stopping"));
+	const progress = openProgress(io, values);
+	using interrupts = watchInterrupts(io, { onFirst: () => progress.warn("stopping") });
 	try {
 		await using opened = await inspectSource({
 			...options,

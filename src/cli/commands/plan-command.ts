@@ -4,7 +4,7 @@ import { addConversionFlags, type FlagValues, readConversionFlags } from "../fla
 import { examplesHelp, referenceHelp } from "../help.ts";
 import { watchInterrupts } from "../interrupt.ts";
 import type { CliIo } from "../io.ts";
-import { createProgress, type LogFormat } from "../progress.ts";
+import { openProgress } from "../open-progress.ts";
 import { planJson, renderPlan } from "../render-plan.ts";
 
 /** Adds `plan`, which shows what a conversion would do. */
@@ -41,9 +41,8 @@ async function runPlanCommand(
 	options: ReturnType<typeof parseConversionOptions>,
 	values: FlagValues,
 ): Promise<void> {
-	const format = values["logFormat"] as LogFormat;
-	const progress = createProgress(io, { format, quiet: values["quiet"] === true });
-	using interrupts = watchInterrupts(io, () => progress.warn("stopping"));
+	const progress = openProgress(io, values);
+	using interrupts = watchInterrupts(io, { onFirst: () => progress.warn("stopping") });
 	try {
 		await using preparation = await prepareConversion({
 			...options,
