@@ -1,7 +1,10 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { createDemoModel } from "../../src/demo/demo-model.ts";
 import {
 	createLocalHub,
 	type Intercept,
@@ -36,6 +39,14 @@ const MODEL: ReadonlyMap<string, Uint8Array> = new Map([
 const PAGE_ENTRIES = 3;
 const LISTING_PAGES = Math.ceil(MODEL.size / PAGE_ENTRIES);
 const SUMS = Object.fromEntries(NAMES.map((name) => [name, sha256Of(MODEL.get(name)!)]));
+
+const CONVERT_PROGRAM = join(import.meta.dirname, "../support/convert-child.mjs");
+
+/** What a worker says at its end. */
+interface WorkerFacts {
+	readonly outcome: string;
+	readonly fetchedBytes: number;
+}
 
 let state: string;
 beforeEach(async () => {
@@ -78,13 +89,13 @@ async function startWorkers(hub: LocalHub, many: number, pauseMs = 0) {
 }
 
 /** What a Hub was asked for, by kind. */
-function count(requests: readonly RequestRecord[]) {
+function count(requests: readonly RequestRecord[], repo = REPO) {
 	const of = (is: (request: RequestRecord) => boolean): number => requests.filter(is).length;
 	const small = (name: string): number =>
 		of(({ origin, path }) => origin === "hub" && path.endsWith(`/${name}`));
 	return {
-		pins: of(({ path }) => path === `/api/models/${REPO}/revision/main`),
-		listing: of(({ path }) => path === `/api/models/${REPO}/tree/${COMMIT}`),
+		pins: of(({ path }) => path === `/api/models/${repo}/revision/main`),
+		listing: of(({ path }) => path.startsWith(`/api/models/${repo}/tree/`)),
 		// Each is redirected once inside the Hub.
 		config: small("config.json"),
 		index: small("model.safetensors.index.json"),
@@ -149,6 +160,62 @@ describe("the source of a job is asked for once", () => {
 		expect(late.source).toEqual(opened[0]?.source);
 		expect(count(hub.requests)).toEqual(ONCE);
 		for (const one of [...opened, late]) await one[Symbol.asyncDispose]();
+	});
+});
+
+describe("a whole job", () => {
+	const model = createDemoModel();
+	const weights = [...model.files].filter(([path]) => path.endsWith(".safetensors"));
+
+	/** Runs one worker of the job to its end. */
+	async function convertAs(index: number, of: number, hub: LocalHub): Promise<WorkerFacts> {
+		const options = {
+			repo: model.id,
+			out: join(state, "out"),
+			parallelism: { dpShard: 4, tp: 2, ep: 4 },
+			memoryBytes: 16 * 2 ** 20,
+			threads: 1,
+			worker: { index, count: of },
+			environment: { HF_ENDPOINT: hub.endpoint, HF_HOME: join(state, "home") },
+		};
+		const child = spawn(process.execPath, [CONVERT_PROGRAM, JSON.stringify(options)], {
+			stdio: ["ignore", "pipe", "inherit"],
+		});
+		let text = "";
+		child.stdout.setEncoding("utf8").on("data", (piece: string) => (text += piece));
+		const [code] = (await once(child, "close")) as [number];
+		expect(code).toBe(0);
+		return JSON.parse(text) as WorkerFacts;
+	}
+
+	/** How many of the ranges that were asked for begin before the one before them has ended. */
+	function rangesOf(requests: readonly RequestRecord[], path: string) {
+		const ranges = requests
+			.filter((request) => request.origin === "cdn" && request.path.endsWith(`/${path}`))
+			.map(({ range = "" }) => range.slice("bytes=".length).split("-").map(Number))
+			.toSorted(([a = 0], [b = 0]) => a - b);
+		const overlaps = ranges.filter(([start = 0], i) => i > 0 && start <= (ranges[i - 1]?.[1] ?? 0));
+		expect(ranges.length).toBeGreaterThan(2);
+		return { overlaps: overlaps.length };
+	}
+
+	test("of 8 workers asks for the source once, and fetches every byte of it once", async () => {
+		await using hub = await createLocalHub({ repos: [model] });
+		const workers = await Promise.all(Array.from({ length: 8 }, (_, i) => convertAs(i, 8, hub)));
+		const { pins, listing, config, index, headers, resolves } = count(hub.requests, model.id);
+		expect({ pins, listing, config, index, headers }).toEqual({
+			pins: 1,
+			listing: 1,
+			config: 2,
+			index: 2,
+			headers: 2 * weights.length,
+		});
+		// At most once for each file and worker, and never by one that found nothing to do.
+		const readers = workers.filter(({ fetchedBytes }) => fetchedBytes > 0).length;
+		expect(resolves).toBeLessThanOrEqual((readers + 1) * weights.length);
+		expect(resolves).toBeGreaterThanOrEqual(weights.length);
+		for (const [path] of weights) expect(rangesOf(hub.requests, path)).toEqual({ overlaps: 0 });
+		expect(workers.map(({ outcome }) => outcome)).toContain("committed");
 	});
 });
 
