@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { CheckpointIndex } from "../core/checkpoint.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
 import { encodeMetadata } from "../dcp/metadata-writer.ts";
+import { forEachAtOnce } from "../files/concurrently.ts";
 import { listIfThere } from "../files/read-file.ts";
 import { replaceFile } from "../files/replace-file.ts";
 import { writing } from "../files/writing.ts";
@@ -118,10 +119,10 @@ async function findAllFiles({ plan, options, donePath }: PreparedJob): Promise<v
 async function readReports({ donePath }: PreparedJob): Promise<readonly ShareReport[]> {
 	const names = (await listIfThere(donePath)).filter((name) => shareOfName(name) !== undefined);
 	const reports: ShareReport[] = [];
-	for (const name of names) {
+	await forEachAtOnce(names, async (name) => {
 		const path = join(donePath, name);
 		const text = await writing("read", path, () => readFile(path, "utf8"));
 		reports.push(JSON.parse(text) as ShareReport);
-	}
+	});
 	return reports;
 }

@@ -2,6 +2,7 @@ import { statfs, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { HfStreamDcpError } from "../core/errors.ts";
 import type { PlannedFile } from "../dcp/data-files.ts";
+import { forEachAtOnce } from "../files/concurrently.ts";
 import { listIfThere, statIfThere, unlessMissing } from "../files/read-file.ts";
 import { syncDirectory } from "../files/sync-directory.ts";
 import { writing } from "../files/writing.ts";
@@ -65,9 +66,9 @@ export async function findDataFiles(
 	directory: string,
 	files: readonly PlannedFile[],
 ): Promise<void> {
-	for (const { name, bytes } of files) {
+	await forEachAtOnce(files, async ({ name, bytes }) => {
 		await findDataFile(join(directory, name), bytes);
-	}
+	});
 }
 
 /**
@@ -106,10 +107,11 @@ export async function checkSpace(
 	// Some network and FUSE file systems do not know.
 	if (blocks === 0) return;
 	let usableBytes = bavail * bsize;
-	for (const name of demand.freed) {
+	await forEachAtOnce(demand.freed, async (name) => {
+		const facts = await statIfThere(join(directory, name));
 		// Unlike `size`, this does not count holes. `st_blocks` counts units of 512 bytes on every system.
-		usableBytes += ((await statIfThere(join(directory, name)))?.blocks ?? 0) * 512;
-	}
+		usableBytes += (facts?.blocks ?? 0) * 512;
+	});
 	const planBytes = demand.files.reduce((sum, { bytes }) => sum + bytes, 0);
 	const neededBytes = planBytes + demand.entries * OVERHEAD_BYTES_PER_ENTRY;
 	if (neededBytes <= usableBytes) return;

@@ -5,6 +5,7 @@ import type { Entry, FinishedEntry } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import type { PlannedFile } from "../dcp/data-files.ts";
 import { encodePrefix, encodeSuffix, torchSaveFormat } from "../dcp/torch-save.ts";
+import { forEachAtOnce } from "../files/concurrently.ts";
 import { statIfThere, unlessMissing } from "../files/read-file.ts";
 import { findDataFile } from "./output.ts";
 import { syncDirectory } from "../files/sync-directory.ts";
@@ -22,9 +23,6 @@ export interface ShareFiles {
 /** CRC-32s of finished entries, by index. */
 export type Finished = ReadonlyMap<number, number>;
 
-/** Files that are copied or renamed at once. */
-const CONCURRENT_FILES = 8;
-
 /** Copied at a time. */
 const COPY_BYTES = 1024 * 1024;
 
@@ -40,7 +38,7 @@ export async function stillThere(
 	finished: Finished,
 ): Promise<Finished> {
 	const whole = new Set<string>();
-	await forEachFile(share.files, async (file) => {
+	await forEachAtOnce(share.files, async (file) => {
 		if ((await findFile(share, attempt, file)) !== undefined) whole.add(file.name);
 	});
 	return new Map([...finished].filter(([index]) => whole.has(at(share.entries, index).file)));
@@ -60,7 +58,7 @@ export async function copyFinished(
 ): Promise<Finished> {
 	const copied = new Map<number, number>();
 	const byFile = groupByFile(share, finished);
-	await forEachFile(share.files, async (file) => {
+	await forEachAtOnce(share.files, async (file) => {
 		const wanted = byFile.get(file.name) ?? [];
 		const source = wanted.length === 0 ? undefined : await findFile(share, from, file);
 		if (source === undefined) return;
@@ -148,7 +146,7 @@ async function writeAll(output: FileHandle, bytes: Uint8Array, position: number)
  * @throws {HfStreamDcpError} `OUTPUT_WRITE`
  */
 export async function publishFiles(share: ShareFiles, attempt: string): Promise<void> {
-	await forEachFile(share.files, async ({ name, bytes }) => {
+	await forEachAtOnce(share.files, async ({ name, bytes }) => {
 		const path = join(share.directory, name);
 		const moved = await writing("rename", path, () =>
 			unlessMissing(async () => {
@@ -171,15 +169,4 @@ async function findFile(
 		if ((await statIfThere(path))?.size === bytes) return path;
 	}
 	return undefined;
-}
-
-async function forEachFile(
-	files: readonly PlannedFile[],
-	work: (file: PlannedFile) => Promise<void>,
-): Promise<void> {
-	const queue = [...files];
-	const run = async (): Promise<void> => {
-		for (let file = queue.shift(); file !== undefined; file = queue.shift()) await work(file);
-	};
-	await Promise.all(Array.from({ length: CONCURRENT_FILES }, run));
 }
