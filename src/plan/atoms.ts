@@ -22,6 +22,8 @@ export interface Draft {
 	readonly box: Box;
 	/** The rank whose file holds it. */
 	readonly rank: number;
+	/** Which of the tensor's shards it is, or a part of. */
+	readonly shard: number;
 }
 
 /** The same rows of some drafts. */
@@ -42,7 +44,7 @@ export interface Atom extends Region {
  *
  * Drafts of one tensor that tile a box (all shards of a tensor do) read what the box reads, however many they are.
  */
-function hullsOfRegion({ drafts, spans }: Region, places: Places): Hull[] {
+export function hullsOfRegion({ drafts, spans }: Region, places: Places): Hull[] {
 	const byTensor = new Map<number, { readonly expr: Expr; readonly boxes: Box[] }>();
 	for (const { tensor, expr, box } of drafts) {
 		const group = byTensor.get(tensor) ?? { expr, boxes: [] };

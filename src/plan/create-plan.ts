@@ -5,16 +5,17 @@ import { cast, sourcesOf } from "../core/expr.ts";
 import type { Layout, Shard } from "../core/layout.ts";
 import type { EntryFormat } from "../core/ports.ts";
 import type { ModelMap, Recipe } from "../core/recipe.ts";
-import { at, formatShape, numel } from "../core/shape.ts";
+import { at, formatShape, numel, type Shape } from "../core/shape.ts";
 import type { Source } from "../core/source.ts";
 import type { Atom, Draft } from "./atoms.ts";
 import { checkSourceUse } from "./check.ts";
-import { fitDrafts } from "./cut.ts";
+import { type FittedDrafts, fitDrafts } from "./cut.ts";
 import { type Places, placesOf } from "./footprint.ts";
 import { packTiles } from "./pack.ts";
+import { cutIntoShares } from "./cut-into-shares.ts";
 import { chooseRank, emptyLoads, placeEntries, type RankLoads } from "./place.ts";
 import { totalsOf } from "./totals.ts";
-import type { Plan, PlanLimits, PlanTensor } from "./types.ts";
+import type { Plan, PlanLimits, PlanTensor, PlanTile } from "./types.ts";
 
 /** What the checkpoint's floating-point tensors are stored as; `keep` leaves every tensor in the dtype of its source. */
 export type TargetDtype = "keep" | "bfloat16" | "float16" | "float32";
@@ -28,16 +29,45 @@ export interface PlanInputs {
 	/** Dtype of floating-point tensors, but for those whose loader demands another. */
 	readonly dtype: TargetDtype;
 	readonly limits: PlanLimits;
+	/**
+	 * How many shares the plan is cut into, at least 1: workers that have no file and no source byte in common. It decides the
+	 * names of the files, and which blocks are cut into more entries.
+	 *
+	 * @default 1
+	 */
+	readonly shares?: number | undefined;
 }
 
 /**
  * Decides everything about a conversion before a weight byte is fetched: entries, files, offsets, and which source bytes
  * make which entry. Pure and deterministic: the same inputs give the same plan on every machine.
  *
- * @throws {HfStreamDcpError} `LAYOUT_INVALID`, `RECIPE_INVALID`, `DTYPE_UNSUPPORTED` or `BUDGET_EXCEEDED` when it cannot be done.
+ * @throws {HfStreamDcpError} `LAYOUT_INVALID`, `RECIPE_INVALID`, `DTYPE_UNSUPPORTED` or `BUDGET_EXCEEDED` when it cannot be done;
+ * `OPTIONS_INVALID` for a number of shares that is none.
  */
 export function createPlan(inputs: PlanInputs): Plan {
-	const { source, map, layout, format, dtype, limits } = inputs;
+	return cutPlan(draftPlan(inputs), inputs.shares ?? 1);
+}
+
+/** All of a plan that does not depend on the number of shares; {@link cutPlan} makes plans of it. */
+export interface DraftedPlan {
+	readonly inputs: PlanInputs;
+	readonly places: Places;
+	readonly tensors: readonly Tensor[];
+	readonly loads: RankLoads;
+	/** Shards of the layout. */
+	readonly shards: number;
+	/** The blocks that fit into memory, and what is fetched together. */
+	readonly fitted: FittedDrafts;
+}
+
+/**
+ * The larger part of {@link createPlan}, for who wants plans of several numbers of shares.
+ *
+ * @throws {HfStreamDcpError} as `createPlan`.
+ */
+export function draftPlan(inputs: PlanInputs): DraftedPlan {
+	const { source, map, layout, dtype, limits } = inputs;
 	const places = placesOf({ source, tied: map.tied });
 	const tensors = map.recipes.map((recipe) => ({
 		fqn: recipe.fqn,
@@ -47,20 +77,43 @@ export function createPlan(inputs: PlanInputs): Plan {
 	checkSourceUse(tensors, source, map);
 	const loads = emptyLoads(layout.worldSize);
 	const wanted = tensors.map((tensor, index) => draftsOf(tensor, index, layout, loads));
-	const { drafts, atoms } = fitAll(tensors, wanted, places, limits);
+	const shards = wanted.reduce((sum, drafts) => sum + drafts.length, 0);
+	return {
+		inputs,
+		places,
+		tensors,
+		loads,
+		shards,
+		fitted: fitAll(tensors, wanted, places, limits),
+	};
+}
+
+/**
+ * The plan in `count` shares.
+ *
+ * @throws {HfStreamDcpError} `OPTIONS_INVALID` for a number of shares that is none.
+ */
+export function cutPlan(drafted: DraftedPlan, count: number): Plan {
+	if (!Number.isSafeInteger(count) || count < 1) {
+		throw new HfStreamDcpError("OPTIONS_INVALID", `a plan cannot be cut into ${count} shares`);
+	}
+	const { inputs, places, tensors, loads, shards, fitted } = drafted;
+	const { source, map, layout, format, limits } = inputs;
+	const lengthOf = ({ expr, box }: Draft): number => entryBytes(expr.dtype, box.size, format);
+	const cut = cutIntoShares({ ...fitted, count, places, limits, lengthOf });
 	const typedTensors = tensors.map(({ fqn, expr }) => ({ fqn, dtype: expr.dtype }));
-	const { entries, files } = placeEntries(drafts, typedTensors, format);
-	const entryIndex = new Map(drafts.map((draft, index) => [draft, index]));
-	const tiles = packTiles(
-		atoms,
-		(draft) => {
-			const index = entryIndex.get(draft);
-			invariant(index !== undefined, "an atom of a draft that has no entry");
-			return index;
-		},
-		limits.tileBytes,
-	);
+	const { entries, files } = placeEntries(cut.drafts, typedTensors, format, cut.shareOf);
+	const tiles = tilesOf(cut.drafts, cut.atoms, limits);
 	const { family, target, tied, dropped, synthesised } = map;
+	const totals = totalsOf({
+		tiles,
+		entries,
+		files,
+		limits,
+		loads,
+		shards,
+		fitted: fitted.drafts.length,
+	});
 	return Object.freeze({
 		version: 1,
 		source,
@@ -68,8 +121,9 @@ export function createPlan(inputs: PlanInputs): Plan {
 		target,
 		layout: layout.description,
 		worldSize: layout.worldSize,
+		shares: count,
 		format: format.name,
-		tensors: planTensors(tensors, drafts),
+		tensors: planTensors(tensors, cut.drafts),
 		entries,
 		files,
 		tiles,
@@ -77,11 +131,32 @@ export function createPlan(inputs: PlanInputs): Plan {
 		tied,
 		dropped,
 		synthesised,
-		totals: totalsOf({ tiles, entries, files, limits, loads, shards: wanted.flat().length }),
+		totals,
 	} satisfies Plan);
 }
 
-interface Tensor extends Pick<Recipe, "fqn" | "expr"> {
+/** Packs the atoms of each share by themselves, so that no tile joins two shares. */
+function tilesOf(
+	drafts: readonly Draft[],
+	atoms: readonly (readonly Atom[])[],
+	limits: PlanLimits,
+): PlanTile[] {
+	const indices = new Map(drafts.map((draft, index) => [draft, index]));
+	const entryOf = (draft: Draft): number => {
+		const index = indices.get(draft);
+		invariant(index !== undefined, "an atom of a draft that has no entry");
+		return index;
+	};
+	return atoms.flatMap((own) => packTiles(own, entryOf, limits.tileBytes));
+}
+
+function entryBytes(dtype: Dtype, shape: Shape, format: EntryFormat): number {
+	const { prefixBytes, dataBytes, suffixBytes } = format.geometry(dtype, shape);
+	return prefixBytes + dataBytes + suffixBytes;
+}
+
+/** A tensor while its plan is made. */
+export interface Tensor extends Pick<Recipe, "fqn" | "expr"> {
 	readonly shape: readonly number[];
 }
 
@@ -101,11 +176,12 @@ function draftsOf(tensor: Tensor, index: number, layout: Layout, loads: RankLoad
 			`the layout covers ${covered} of the ${numel(shape)} elements of ${fqn} ${formatShape(shape)}`,
 		);
 	}
-	return shards.map((shard) => ({
+	return shards.map((one, shard) => ({
 		tensor: index,
 		expr,
-		box: shard.box,
-		rank: chooseRank(shard, expr.dtype, loads),
+		box: one.box,
+		rank: chooseRank(one, expr.dtype, loads),
+		shard,
 	}));
 }
 
@@ -120,7 +196,7 @@ function fitAll(
 	wanted: readonly (readonly Draft[])[],
 	places: Places,
 	limits: PlanLimits,
-): { readonly drafts: readonly Draft[]; readonly atoms: readonly Atom[] } {
+): FittedDrafts {
 	const fitted = wanted.map((): Draft[] => []);
 	const atoms = bundles(tensors).flatMap((bundle) => {
 		const together = bundle.flatMap((index) => at(wanted, index));

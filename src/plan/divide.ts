@@ -12,10 +12,15 @@ const WORTH_OF_ORDER = 1.05;
  */
 export function divide(weights: readonly number[], count: number): readonly (readonly number[])[] {
 	const inOrder = divideInOrder(weights, count);
-	const dealt = dealOut(weights, count);
 	const heaviest = (shares: readonly (readonly number[])[]): number =>
 		shares.reduce((max, share) => Math.max(max, weightOf(share, weights)), 0);
-	return heaviest(inOrder) <= heaviest(dealt) * WORTH_OF_ORDER ? inOrder : dealt;
+	const found = heaviest(inOrder);
+	// Nothing is better than this, so that there is no need to look.
+	const mean = weights.reduce((sum, weight) => sum + weight, 0) / count;
+	const least = weights.reduce((max, weight) => Math.max(max, weight), mean);
+	if (found <= least * WORTH_OF_ORDER) return inOrder;
+	const dealt = dealOut(weights, count);
+	return found <= heaviest(dealt) * WORTH_OF_ORDER ? inOrder : dealt;
 }
 
 function weightOf(share: readonly number[], weights: readonly number[]): number {
@@ -53,14 +58,30 @@ function fill(weights: readonly number[], limit: number): number[][] {
 
 /** Longest processing time first: never more than 4/3 of the best division (Graham 1969). */
 function dealOut(weights: readonly number[], count: number): number[][] {
-	const shares = Array.from({ length: count }, (): { items: number[]; sum: number } => {
-		return { items: [], sum: 0 };
-	});
+	const shares = Array.from({ length: count }, (): number[] => []);
+	const sums = new Float64Array(count);
+	// A heap of shares, the lightest on top; of equal ones the first.
+	const heap = Array.from(shares.keys());
+	const isLighter = (placeA: number, placeB: number): boolean => {
+		const [a, b] = [at(heap, placeA), at(heap, placeB)];
+		return ((sums[a] ?? 0) - (sums[b] ?? 0) || a - b) < 0;
+	};
 	const order = [...weights.keys()].toSorted((a, b) => at(weights, b) - at(weights, a) || a - b);
 	for (const item of order) {
-		const lightest = shares.reduce((best, share) => (share.sum < best.sum ? share : best));
-		lightest.items.push(item);
-		lightest.sum += at(weights, item);
+		const lightest = at(heap, 0);
+		at(shares, lightest).push(item);
+		sums[lightest] = (sums[lightest] ?? 0) + at(weights, item);
+		for (let place = 0; ;) {
+			let least = place;
+			for (const child of [2 * place + 1, 2 * place + 2]) {
+				if (child < count && isLighter(child, least)) least = child;
+			}
+			if (least === place) break;
+			const other = at(heap, least);
+			heap[least] = at(heap, place);
+			heap[place] = other;
+			place = least;
+		}
 	}
-	return shares.map(({ items }) => items.toSorted((a, b) => a - b));
+	return shares.map((items) => items.toSorted((a, b) => a - b));
 }

@@ -5,12 +5,12 @@ import { divide } from "./divide.ts";
 import { tileTotals } from "./totals.ts";
 import type { Plan, PlanEntry, PlanSlab, PlanTensor, PlanTile, PlanTotals } from "./types.ts";
 
-/** One thread's part of a plan. */
+/** A worker's part of a plan, or a thread's part of a worker's. */
 export interface PlanShare {
 	/**
 	 * A plan of its own that fills some of the entries, under indices of its own; offsets, files and their sizes are those of the
-	 * whole. Source tensors and notes that it does not need are left out. `totals.writeBytes` are the bytes of its entries;
-	 * `totals.entriesCut` is 0, as nothing is cut for a share.
+	 * whole. Source tensors and notes that it does not need are left out. `totals.writeBytes` are the bytes of its files where it
+	 * owns them, and else of its entries; what the totals say of cuts is 0, as nothing is cut for a share.
 	 */
 	readonly plan: Plan;
 	/** Index in the whole plan of every entry of {@link plan}, ascending. */
@@ -18,13 +18,33 @@ export interface PlanShare {
 }
 
 /**
- * Cuts a plan into `count` shares that have neither an entry nor a source byte in common and together do all of it: balanced by
- * the bytes fetched and written, and each from few source files. All tiles of an entry are in one share, so that whoever runs it
- * alone knows when the entry is finished. Shares beyond what can be parted are empty. Pure: the same on every machine.
+ * One of the shares that `createPlan` cut a plan into: what a worker does. It owns its files: no other share has entries in them.
+ * The share of a plan with one is the plan itself.
+ *
+ * @param index - From 0 up to but not including `plan.shares`.
+ */
+export function shareOf(plan: Plan, index: number): PlanShare {
+	invariant(index >= 0 && index < plan.shares, `share ${index} of ${plan.shares}`);
+	if (plan.shares === 1) return { plan, entries: Uint32Array.from(plan.entries.keys()) };
+	const entries: number[] = [];
+	for (const [entry, { share }] of plan.entries.entries()) if (share === index) entries.push(entry);
+	const tiles = plan.tiles.filter(
+		({ slabs }) => at(plan.entries, at(slabs, 0).firstEntry).share === index,
+	);
+	const own = partOf(plan, Uint32Array.from(entries), tiles);
+	const writeBytes = own.plan.files.reduce((sum, { bytes }) => sum + bytes, 0);
+	return { ...own, plan: { ...own.plan, totals: { ...own.plan.totals, writeBytes } } };
+}
+
+/**
+ * Cuts the plan of a worker among the threads of one process: into `count` shares that have neither an entry nor a source byte in
+ * common and together do all of it, balanced by the bytes fetched and written, and each from few source files. They may write to
+ * one file. All tiles of an entry are in one share, so that whoever runs it alone knows when the entry is finished. Shares beyond
+ * what can be parted are empty. Pure: the same on every machine.
  *
  * @param isFinished - Entries of the plan that need no work; they count for nothing, and are still in one share each.
  */
-export function sharePlan(
+export function divideAmongThreads(
 	plan: Plan,
 	count: number,
 	isFinished: (entry: number) => boolean = () => false,
@@ -32,20 +52,26 @@ export function sharePlan(
 	const components = componentsOf(plan, isFinished);
 	const weights = components.map(({ bytes }) => bytes);
 	return divide(weights, count).map((members) =>
-		shareOf(
+		shareOfComponents(
 			plan,
 			members.map((index) => at(components, index)),
 		),
 	);
 }
 
-function shareOf(plan: Plan, components: readonly Component[]): PlanShare {
-	const indices = components.flatMap(({ entries }) => entries).toSorted((a, b) => a - b);
-	const entries = Uint32Array.from(indices);
-	const tiles = components
-		.flatMap((component) => component.tiles)
-		.toSorted((a, b) => a - b)
-		.map((tile) => withEntries(at(plan.tiles, tile), entries));
+function shareOfComponents(plan: Plan, components: readonly Component[]): PlanShare {
+	const entries = components.flatMap((component) => component.entries).toSorted((a, b) => a - b);
+	const tiles = components.flatMap((component) => component.tiles).toSorted((a, b) => a - b);
+	return partOf(
+		plan,
+		Uint32Array.from(entries),
+		tiles.map((tile) => at(plan.tiles, tile)),
+	);
+}
+
+/** The plan of some entries, ascending, and of the tiles that fill them and no others. */
+function partOf(plan: Plan, entries: Uint32Array, wholeTiles: readonly PlanTile[]): PlanShare {
+	const tiles = wholeTiles.map((tile) => withEntries(tile, entries));
 	const { tensors, entries: ownEntries } = tensorsOf(plan, entries);
 	const named = new Set(ownEntries.map(({ file }) => file));
 	const files = plan.files.filter(({ name }) => named.has(name));
@@ -131,6 +157,7 @@ function totalsOf(
 		writeBytes: share.entries.reduce((sum, { length }) => sum + length, 0),
 		entries: share.entries.length,
 		entriesCut: 0,
+		entriesCutForShares: 0,
 		files: share.files.length,
 		rankBytes: totals.rankBytes,
 	};

@@ -32,13 +32,16 @@ export function totalsOf(plan: {
 	readonly loads: RankLoads;
 	/** Shards of the layout. */
 	readonly shards: number;
+	/** Blocks after they were cut to fit into memory. */
+	readonly fitted: number;
 }): PlanTotals {
 	const { owned } = plan.loads;
 	return {
 		...tileTotals(plan.tiles, plan.limits),
 		writeBytes: plan.files.reduce((sum, file) => sum + file.bytes, 0),
 		entries: plan.entries.length,
-		entriesCut: plan.entries.length - plan.shards,
+		entriesCut: plan.fitted - plan.shards,
+		entriesCutForShares: plan.entries.length - plan.fitted,
 		files: plan.files.length,
 		rankBytes: {
 			min: owned.reduce((min, bytes) => Math.min(min, bytes), Number.POSITIVE_INFINITY),

@@ -24,6 +24,8 @@ export interface PlanTensor {
 export interface PlanEntry extends Entry {
 	/** Index in `plan.tensors`. */
 	readonly tensor: number;
+	/** Which of the plan's shares fills it. */
+	readonly share: number;
 }
 
 /** Source bytes `start` up to but not including `end` of `source.files[file]`. */
@@ -81,6 +83,8 @@ export interface PlanTotals {
 	readonly entries: number;
 	/** Entries more than the layout has shards, because blocks had to be cut to fit into memory. */
 	readonly entriesCut: number;
+	/** Entries more than that, because blocks had to be cut to balance the shares. */
+	readonly entriesCutForShares: number;
 	readonly files: number;
 	/** Most memory the stream takes: staging, write buffers. */
 	readonly memoryBytes: number;
@@ -99,12 +103,17 @@ export interface Plan {
 	readonly target: string;
 	readonly layout: string;
 	readonly worldSize: number;
+	/**
+	 * Number of shares the plan was cut into, at least 1. An entry is in one of them and so is a tile; no two have a file or a source
+	 * byte in common. Files are named `__{rank}_{share}.distcp`.
+	 */
+	readonly shares: number;
 	readonly format: string;
 	readonly tensors: readonly PlanTensor[];
 	readonly entries: readonly PlanEntry[];
 	/** Names of the data files, and their lengths in bytes. */
 	readonly files: readonly { readonly name: string; readonly bytes: number }[];
-	/** In source order: by file, then by first byte; constants first. */
+	/** Share by share, and in source order: by file, then by first byte; constants first. */
 	readonly tiles: readonly PlanTile[];
 	readonly limits: PlanLimits;
 	readonly tied: readonly SourceNote[];

@@ -1,4 +1,4 @@
-import { type PlanShare, sharePlan } from "../plan/share.ts";
+import { type PlanShare, divideAmongThreads } from "../plan/share.ts";
 import type { Plan, PlanTotals } from "../plan/types.ts";
 import {
 	chooseThreads,
@@ -38,7 +38,7 @@ function sharesOf(
 	count: number,
 	isFinished: ((entry: number) => boolean) | undefined,
 ): readonly PlanShare[] {
-	const shares = count === 1 ? [] : sharePlan(plan, count, isFinished);
+	const shares = count === 1 ? [] : divideAmongThreads(plan, count, isFinished);
 	const busy = shares.filter(({ entries }) => entries.length > 0);
 	// One share is the plan itself, whose copy could be large.
 	if (busy.length < 2) return [{ plan, entries: Uint32Array.from(plan.entries.keys()) }];

@@ -2,9 +2,10 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Expr, fill, permute, slice, source, stack } from "../../src/core/expr.ts";
 import { componentsOf } from "../../src/plan/components.ts";
-import { createPlan } from "../../src/plan/create-plan.ts";
+import { createPlan, type PlanInputs } from "../../src/plan/create-plan.ts";
+import { identityLines } from "../../src/plan/plan-id.ts";
 import { partsOf } from "../../src/plan/parts.ts";
-import { type PlanShare, sharePlan } from "../../src/plan/share.ts";
+import { divideAmongThreads, type PlanShare, shareOf } from "../../src/plan/share.ts";
 import type { Plan } from "../../src/plan/types.ts";
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import { runPlan } from "../../src/stream/run-plan.ts";
@@ -33,14 +34,14 @@ function modelExprs(): Expr[] {
 
 const size = fc.integer({ min: 1, max: 30 });
 
-const plans = fc
+const inputs = fc
 	.record({
 		layers: fc.array(fc.record({ rows: size, columns: size, isTransposed: fc.boolean() })),
 		parts: fc.tuple(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 3 })),
 		perFile: fc.integer({ min: 1, max: 12 }),
 		tileBytes: fc.constantFrom(300, 600, 4096),
 	})
-	.map(({ layers, parts, perFile, tileBytes }): Plan => {
+	.map(({ layers, parts, perFile, tileBytes }): PlanInputs => {
 		const exprs = [
 			...modelExprs(),
 			...layers.map(({ rows, columns, isTransposed }, i) => {
@@ -48,7 +49,7 @@ const plans = fc
 				return isTransposed ? permute(weight, [1, 0]) : weight;
 			}),
 		];
-		return createPlan({
+		return {
 			source: sourceFor(exprs, perFile),
 			map: mapFor(exprs, { tied: [{ name: "embed", reason: "test" }] }),
 			layout: gridLayout(parts),
@@ -62,8 +63,10 @@ const plans = fc
 				maxTileBytes: 4096,
 				requestBytes: 1024,
 			},
-		});
+		};
 	});
+
+const plans = inputs.map((one): Plan => createPlan(one));
 
 const counts = fc.oneof(fc.integer({ min: 1, max: 6 }), fc.constant(500));
 
@@ -84,11 +87,11 @@ const wholeOf = (plan: Plan): PlanShare => ({
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, one) => total + one, 0);
 
-describe("sharePlan", () => {
+describe("divideAmongThreads", () => {
 	test("every tile and every entry is in one share, and nothing else is", () => {
 		fc.assert(
 			fc.property(plans, counts, (plan, count) => {
-				const shares = sharePlan(plan, count);
+				const shares = divideAmongThreads(plan, count);
 				expect(shares).toHaveLength(count);
 				const indices = shares.flatMap(({ entries }) => [...entries]);
 				expect(indices.toSorted((a, b) => a - b)).toEqual([...plan.entries.keys()]);
@@ -111,7 +114,7 @@ describe("sharePlan", () => {
 	test("the totals of the shares add up to those of the plan", () => {
 		fc.assert(
 			fc.property(plans, counts, (plan, count) => {
-				const totals = sharePlan(plan, count).map((share) => share.plan.totals);
+				const totals = divideAmongThreads(plan, count).map((share) => share.plan.totals);
 				for (const key of ["fetchBytes", "requests", "entries"] as const) {
 					expect(sum(totals.map((own) => own[key]))).toBe(plan.totals[key]);
 				}
@@ -125,9 +128,9 @@ describe("sharePlan", () => {
 	test("is plain data and the same on every machine", () => {
 		fc.assert(
 			fc.property(plans, counts, (plan, count) => {
-				const shares = sharePlan(plan, count);
+				const shares = divideAmongThreads(plan, count);
 				expect(structuredClone(shares)).toEqual(shares);
-				expect(sharePlan(structuredClone(plan), count)).toEqual(shares);
+				expect(divideAmongThreads(structuredClone(plan), count)).toEqual(shares);
 			}),
 			bounded,
 		);
@@ -137,7 +140,7 @@ describe("sharePlan", () => {
 		fc.assert(
 			fc.property(plans, (plan) => {
 				const components = componentsOf(plan, () => false).length;
-				const shares = sharePlan(plan, components + 3);
+				const shares = divideAmongThreads(plan, components + 3);
 				const busy = shares.filter(({ entries }) => entries.length > 0);
 				expect(busy.length).toBeLessThanOrEqual(components);
 				for (const { plan: own, entries } of shares) {
@@ -155,7 +158,7 @@ describe("sharePlan", () => {
 				const expected = expectedData(plan, files);
 				const backend = createCpuBackend();
 				const bytes = memorySource(files);
-				for (const { plan: own, entries } of sharePlan(plan, count)) {
+				for (const { plan: own, entries } of divideAmongThreads(plan, count)) {
 					const sink = memorySink(own);
 					await runPlan({ plan: own, source: bytes, backend, sink });
 					expect(sink.data).toEqual([...entries].map((entry) => expected[entry]));
@@ -194,7 +197,87 @@ describe("sharePlan", () => {
 		const isFinished = (entry: number): boolean => entry < 4;
 		const left = (shares: readonly PlanShare[]): number[] =>
 			shares.map(({ entries }) => entries.filter((entry) => !isFinished(entry)).length);
-		expect(left(sharePlan(plan, 2))).toEqual([0, 4]);
-		expect(left(sharePlan(plan, 2, isFinished))).toEqual([2, 2]);
+		expect(left(divideAmongThreads(plan, 2))).toEqual([0, 4]);
+		expect(left(divideAmongThreads(plan, 2, isFinished))).toEqual([2, 2]);
+	});
+});
+
+describe("a plan in shares", () => {
+	const cut = fc.tuple(inputs, fc.oneof(fc.integer({ min: 1, max: 9 }), fc.constant(200)));
+
+	const sharesOf = (plan: Plan): PlanShare[] =>
+		Array.from({ length: plan.shares }, (_, index) => shareOf(plan, index));
+
+	test("every entry, every file and every tile is in one share, and the totals add up", () => {
+		fc.assert(
+			fc.property(cut, ([one, count]) => {
+				const plan = createPlan({ ...one, shares: count });
+				const shares = sharesOf(plan);
+				const indices = shares.flatMap(({ entries }) => [...entries]);
+				expect(indices.toSorted((a, b) => a - b)).toEqual([...plan.entries.keys()]);
+				expect(shares.flatMap(workOf)).toEqual(workOf(wholeOf(plan)));
+				const files = shares.flatMap((share) => share.plan.files);
+				expect(files.toSorted((a, b) => a.name.localeCompare(b.name))).toEqual(
+					plan.files.toSorted((a, b) => a.name.localeCompare(b.name)),
+				);
+				for (const [index, { plan: own }] of shares.entries()) {
+					const names = own.files.map(({ name }) => name);
+					expect(names.every((name) => name.endsWith(`_${index}.distcp`))).toBe(true);
+				}
+				for (const key of ["fetchBytes", "requests", "entries", "writeBytes", "files"] as const) {
+					expect(sum(shares.map((share) => share.plan.totals[key]))).toBe(plan.totals[key]);
+				}
+			}),
+			bounded,
+		);
+	});
+
+	test("fetches no more than a plan of one share, whose entries are as they were", () => {
+		fc.assert(
+			fc.property(cut, ([one, count]) => {
+				const whole = createPlan(one);
+				const plan = createPlan({ ...one, shares: count });
+				expect(plan.totals.fetchBytes).toBe(whole.totals.fetchBytes);
+				const { entriesCutForShares: more } = plan.totals;
+				expect(plan.entries.length).toBe(whole.entries.length + more);
+				const lines = [...identityLines(createPlan({ ...one, shares: 1 }))];
+				expect(lines).toEqual([...identityLines(whole)]);
+				expect([...identityLines(createPlan({ ...one, shares: count }))]).toEqual([
+					...identityLines(plan),
+				]);
+			}),
+			bounded,
+		);
+	});
+
+	test("run one by one its shares make the bytes of the plan, and read each source byte once", async () => {
+		await fc.assert(
+			fc.asyncProperty(cut, fc.integer({ min: 1, max: 3 }), async ([one, count], threads) => {
+				const plan = createPlan({ ...one, shares: count });
+				const files = randomFiles(plan.source);
+				const expected = expectedData(plan, files);
+				const backend = createCpuBackend();
+				const bytes = memorySource(files);
+				for (const share of sharesOf(plan)) {
+					for (const { plan: own, entries } of divideAmongThreads(share.plan, threads)) {
+						const sink = memorySink(own);
+						await runPlan({ plan: own, source: bytes, backend, sink });
+						expect(sink.data).toEqual([...entries].map((entry) => expected[share.entries[entry]!]));
+					}
+				}
+				const read = sum(bytes.reads.map(({ start, end }) => end - start));
+				expect(read).toBe(plan.totals.fetchBytes);
+			}),
+			{ ...bounded, numRuns: 30 },
+		);
+	});
+
+	test("a number of shares that is none is refused", () => {
+		fc.assert(
+			fc.property(inputs, fc.constantFrom(0, -1, 1.5, NaN), (one, count) => {
+				expect(() => createPlan({ ...one, shares: count })).toThrow(/cannot be cut into/);
+			}),
+			{ numRuns: 4 },
+		);
 	});
 });

@@ -16,6 +16,7 @@ function place(sizes: readonly number[], format: EntryFormat): ReturnType<typeof
 		expr: source("s", "uint8", [bytes]),
 		box: { offset: [0], size: [bytes] },
 		rank: 0,
+		shard: 0,
 	}));
 	const tensors = sizes.map((_, i) => ({ fqn: `t${i}`, dtype: "uint8" as const }));
 	return placeEntries(drafts, tensors, format);
