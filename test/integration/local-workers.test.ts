@@ -198,14 +198,15 @@ describe("--workers", () => {
 	test("without the process that started them, workers stop by themselves", async () => {
 		const gate = new Gate();
 		let workers: readonly number[] = [];
+		const orphan = async ({ child }: CliRun): Promise<void> => {
+			await until(() => gate.waiting > 0);
+			workers = childrenOf(child.pid);
+			child.kill("SIGKILL");
+		};
 		const { result } = await run({
 			flags: ["--workers=2"],
 			intercept: gate.intercept,
-			onStart: ({ child }) =>
-				void until(() => gate.waiting > 0).then(() => {
-					workers = childrenOf(child.pid);
-					child.kill("SIGKILL");
-				}),
+			onStart: (started) => void orphan(started),
 		});
 		expect(result.code).toBe(null);
 		expect(workers).toHaveLength(2);
