@@ -92,16 +92,39 @@ export async function joinJob(options: JobOptions): Promise<JoinedJob> {
 			return { finished };
 		}
 		const found = await findCheckpoint(directory);
-		const clear = isBegun || found.metadata.length + found.data.length > 0;
+		const isInTheWay = isBegun || found.metadata.length + found.data.length > 0;
+		const clear = overwrite && isInTheWay;
 		await makeDirectories(join(directory, STATE_NAME));
 		const begun: Manifest = { command, shares: worker.count, clear, tool, begunAt: Date.now() };
-		const isOurs = await publishManifest(jobPath(directory, number + 1), begun);
-		// The one that is replaced may have begun at this very moment.
-		if (isOurs && manifest !== undefined && !overwrite && (await hasBegun(path))) {
-			await removeJob(jobPath(directory, number + 1));
-			throw otherCommand(directory, manifest, command);
+		const own = jobPath(directory, number + 1);
+		if (await publishManifest(own, begun)) {
+			const finishedMeanwhile = await lookAgain(own, path, manifest, options);
+			if (finishedMeanwhile !== undefined) return { finished: finishedMeanwhile };
 		}
 		// Whoever was fastest: the next round reads what is there now.
+	}
+}
+
+/**
+ * A process may be stopped for long before it publishes a job. What it decided by is looked at again: the job that it replaces may have
+ * begun since, and one that there was not may be finished.
+ */
+async function lookAgain(
+	own: string,
+	replaced: string,
+	manifest: Manifest | undefined,
+	options: JobOptions,
+): Promise<JobSummary | undefined> {
+	try {
+		if (manifest !== undefined && !options.overwrite && (await hasBegun(replaced))) {
+			throw otherCommand(options.directory, manifest, options.command);
+		}
+		const finished = manifest === undefined ? await findFinished(options) : undefined;
+		if (finished !== undefined) await removeJob(own);
+		return finished;
+	} catch (error) {
+		await removeJob(own);
+		throw error;
 	}
 }
 
