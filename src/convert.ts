@@ -28,6 +28,7 @@ import { runJob, type WorkedShare } from "./run-job.ts";
 import type { Plan, PlanTotals } from "./plan/types.ts";
 import { VERSION } from "./version.ts";
 import type { ThreadsReason } from "./threads/choose-threads.ts";
+import { at } from "./core/shape.ts";
 import { countEvents, type EventCounts, type Transport } from "./threads/count-events.ts";
 import { partOfMachine, readMachine } from "./threads/machine.ts";
 import { type PlannedThread, plannedThreads, planThreads } from "./threads/plan-threads.ts";
@@ -114,6 +115,7 @@ export interface FoundSummary {
 async function openAndPlan(
 	options: ConversionOptions,
 	onEvent: EventListener,
+	shares: number,
 	open: () => Promise<OpenedSource>,
 ): Promise<{ opened: OpenedSource; plan: Plan; wholeQkvBytes: number }> {
 	const limits = limitsFor(options.memoryBytes);
@@ -127,7 +129,8 @@ async function openAndPlan(
 		const parallelism = resolveParallelism(options.parallelism);
 		const layout = createLayout({ parallelism, rules: map.rules, facts: map.facts });
 		const { dtype } = options;
-		const plan = createPlan({ source, map, layout, format: torchSaveFormat, dtype, limits });
+		const format = torchSaveFormat;
+		const plan = createPlan({ source, map, layout, format, dtype, limits, shares });
 		const { rules } = map;
 		const { tensors } = plan;
 		return { opened, plan, wholeQkvBytes: wholeQkvOf({ tensors, layout, parallelism, rules }) };
@@ -145,7 +148,7 @@ async function openAndPlan(
 export async function prepareConversion(options: ConversionOptions): Promise<Preparation> {
 	const onEvent = emitTo(options.onEvent);
 	const open = (): Promise<OpenedSource> => inspectSource({ ...options, onEvent });
-	const { opened, plan, wholeQkvBytes } = await openAndPlan(options, onEvent, open);
+	const { opened, plan, wholeQkvBytes } = await openAndPlan(options, onEvent, 1, open);
 	const threads = planThreads(plan, demandOf(options, opened));
 	return {
 		plan,
@@ -205,7 +208,7 @@ async function takePart(
 ): Promise<Omit<ConvertSummary, "directory" | "seconds">> {
 	const { onEvent } = counts;
 	const open = (): Promise<OpenedSource> => openSourceOf(joined, options, onEvent);
-	const prepared = await openAndPlan(options, onEvent, open);
+	const prepared = await openAndPlan(options, onEvent, joined.manifest.shares, open);
 	const { plan, wholeQkvBytes } = prepared;
 	await using opened = prepared.opened;
 	const job = await prepareJob(joined, jobPlanOf(plan));
@@ -326,10 +329,16 @@ function commandOf(options: ConvertOptions): CommandFacts {
 }
 
 function jobPlanOf(plan: Plan): JobPlan {
-	return {
-		planId: planIdOf(plan),
-		shares: [{ entries: plan.entries.length, files: plan.files }],
-	};
+	const shares = Array.from({ length: plan.shares }, () => {
+		return { entries: 0, files: [] as { readonly name: string; readonly bytes: number }[] };
+	});
+	const owners = new Map<string, number>();
+	for (const { file, share } of plan.entries) {
+		at(shares, share).entries++;
+		owners.set(file, share);
+	}
+	for (const file of plan.files) at(shares, owners.get(file.name) ?? 0).files.push(file);
+	return { planId: planIdOf(plan), shares };
 }
 
 /** What the number of threads depends on. */

@@ -9,6 +9,7 @@ import type { PreparedJob } from "./job/prepare.ts";
 import { type ShareTurn, shareTurns } from "./job/share-turns.ts";
 import { hubEnvironmentOf } from "./inspect.ts";
 import type { ConvertOptions } from "./options.ts";
+import { shareOf } from "./plan/share.ts";
 import type { Plan } from "./plan/types.ts";
 import type { EventCounts } from "./threads/count-events.ts";
 import type { ThreadsReason } from "./threads/choose-threads.ts";
@@ -53,7 +54,7 @@ export async function runJob(inputs: RunJobInputs): Promise<readonly WorkedShare
 	const { onEvent } = inputs.counts;
 	let writtenBytes = 0;
 	for await (const turn of shareTurns(job)) {
-		const own = plan;
+		const own = shareOf(plan, turn.share).plan;
 		planned.fetchBytes += own.totals.fetchBytes;
 		planned.writeBytes += own.totals.writeBytes;
 		planned.entries += own.entries.length;
