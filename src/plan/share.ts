@@ -2,6 +2,7 @@ import { invariant } from "../core/errors.ts";
 import { at } from "../core/shape.ts";
 import { componentsOf, type Component } from "./components.ts";
 import { divide } from "./divide.ts";
+import { shareOfTile } from "./share-facts.ts";
 import { tileTotals } from "./totals.ts";
 import type { Plan, PlanEntry, PlanSlab, PlanTensor, PlanTile, PlanTotals } from "./types.ts";
 
@@ -28,9 +29,7 @@ export function shareOf(plan: Plan, index: number): PlanShare {
 	if (plan.shares === 1) return { plan, entries: Uint32Array.from(plan.entries.keys()) };
 	const entries: number[] = [];
 	for (const [entry, { share }] of plan.entries.entries()) if (share === index) entries.push(entry);
-	const tiles = plan.tiles.filter(
-		({ slabs }) => at(plan.entries, at(slabs, 0).firstEntry).share === index,
-	);
+	const tiles = plan.tiles.filter((tile) => shareOfTile(plan, tile) === index);
 	const own = partOf(plan, Uint32Array.from(entries), tiles);
 	const writeBytes = own.plan.files.reduce((sum, { bytes }) => sum + bytes, 0);
 	return { ...own, plan: { ...own.plan, totals: { ...own.plan.totals, writeBytes } } };

@@ -6,6 +6,7 @@ import { createPlan, type PlanInputs } from "../../src/plan/create-plan.ts";
 import { identityLines } from "../../src/plan/plan-id.ts";
 import { partsOf } from "../../src/plan/parts.ts";
 import { divideAmongThreads, type PlanShare, shareOf } from "../../src/plan/share.ts";
+import { balanceOf, shareFactsOf } from "../../src/plan/share-facts.ts";
 import type { Plan } from "../../src/plan/types.ts";
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import { runPlan } from "../../src/stream/run-plan.ts";
@@ -227,6 +228,30 @@ describe("a plan in shares", () => {
 				for (const key of ["fetchBytes", "requests", "entries", "writeBytes", "files"] as const) {
 					expect(sum(shares.map((share) => share.plan.totals[key]))).toBe(plan.totals[key]);
 				}
+			}),
+			bounded,
+		);
+	});
+
+	test("the facts of its shares are the totals of their plans", () => {
+		fc.assert(
+			fc.property(cut, ([one, count]) => {
+				const plan = createPlan({ ...one, shares: count });
+				const facts = shareFactsOf(plan);
+				const shares = sharesOf(plan);
+				expect(facts).toHaveLength(count);
+				for (const [index, { files, sourceFiles, ...rest }] of facts.entries()) {
+					const { plan: own } = shares[index]!;
+					expect(own.totals).toMatchObject({ ...rest, files: files.length });
+					expect(own.files).toEqual(files);
+					const read = own.tiles.flatMap(({ ranges }) => ranges.map(({ file }) => file));
+					expect(sourceFiles).toBe(new Set(read).size);
+				}
+				const loads = facts.map(({ fetchBytes, writeBytes }) => fetchBytes + writeBytes);
+				const { maxBytes, meanBytes, emptyShares } = balanceOf(facts);
+				expect(maxBytes).toBe(Math.max(...loads));
+				expect(meanBytes * count).toBeCloseTo(sum(loads), 3);
+				expect(emptyShares).toBe(loads.filter((load) => load === 0).length);
 			}),
 			bounded,
 		);
