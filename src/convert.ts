@@ -313,7 +313,9 @@ function workOf(
 /** What makes a command the same command. Where a path leads is the same on all machines of a job. */
 function commandOf(options: ConvertOptions): CommandFacts {
 	const { repo, revision = "main", family = "by config.json", target, dtype } = options;
-	const { schedule, division, ...degrees } = resolveParallelism(options.parallelism);
+	const parallelism = resolveParallelism(options.parallelism);
+	const { schedule, division, dpReplicate, dpShard, tp, cp, pp, ep, etp } = parallelism;
+	const degrees = { dpReplicate, dpShard, tp, cp, pp, ep, etp };
 	return {
 		model: repo,
 		revision,
@@ -323,7 +325,7 @@ function commandOf(options: ConvertOptions): CommandFacts {
 		mesh: Object.entries(degrees)
 			.map(([name, degree]) => `${name} ${degree}`)
 			.join(", "),
-		pipeline: degrees.pp === 1 ? "none" : JSON.stringify({ schedule, division }),
+		pipeline: pp === 1 ? "none" : JSON.stringify({ schedule, division }),
 		version: VERSION,
 	};
 }

@@ -34,7 +34,12 @@ export type {
 	PlanTile,
 	PlanTotals,
 } from "./plan/types.ts";
-export type { CheckpointIndex, CheckpointObject, CheckpointTensor } from "./core/checkpoint.ts";
+export {
+	type CheckpointIndex,
+	type CheckpointObject,
+	type CheckpointTensor,
+	STATE_NAME,
+} from "./core/checkpoint.ts";
 export type { ReadCheckpoint } from "./dcp/checkpoint-reader.ts";
 export type { OpenedSource } from "./fetch/open-source.ts";
 export type { Source, SourceFile, SourceTensor } from "./core/source.ts";

@@ -12,6 +12,7 @@ test("the public names", () => {
 		  "EXIT_CODES",
 		  "HfStreamDcpError",
 		  "LOCAL_WORKERS_VARIABLE",
+		  "STATE_NAME",
 		  "VERSION",
 		  "convert",
 		  "identifyWorker",

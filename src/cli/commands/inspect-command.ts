@@ -6,6 +6,7 @@ import {
 	inspectCheckpoint,
 	inspectSource,
 	parseConversionOptions,
+	STATE_NAME,
 } from "../../index.ts";
 import { addLogFlags, type FlagValues } from "../flags.ts";
 import { expandHome } from "../expand-home.ts";
@@ -140,7 +141,7 @@ function isCheckpoint(directory: string): boolean {
 	return namesIn(directory).some((name) => /^(?:__\d+)?\.metadata$/.test(name));
 }
 
-/** A directory with data files but no `.metadata`: what an interrupted conversion leaves. */
+/** A directory with data files or the state of a job but no `.metadata`: what an interrupted conversion leaves. */
 function isUnfinishedCheckpoint(directory: string): boolean {
-	return namesIn(directory).some((name) => name.endsWith(".distcp"));
+	return namesIn(directory).some((name) => name.endsWith(".distcp") || name === STATE_NAME);
 }
