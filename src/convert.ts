@@ -24,6 +24,8 @@ import { checkpointIndexOf } from "./plan/checkpoint-index.ts";
 import { createPlan } from "./plan/create-plan.ts";
 import { limitsFor } from "./plan/limits.ts";
 import { identityLines } from "./plan/plan-id.ts";
+import { shareOf } from "./plan/share.ts";
+import { type PlannedWorker, plannedWorkersOf } from "./planned-workers.ts";
 import { runJob, type WorkedShare } from "./run-job.ts";
 import type { Plan, PlanTotals } from "./plan/types.ts";
 import { VERSION } from "./version.ts";
@@ -45,7 +47,9 @@ export interface Preparation extends AsyncDisposable {
 	readonly metadataBytes: number;
 	/** Bytes of `wq`, `wk`, `wv` that a rank will read whole because its model fuses QKV: the most of any rank. */
 	readonly wholeQkvBytes: number;
-	/** What each thread would do on this machine: the whole plan when there is one. */
+	/** What each worker would do: the whole plan when there is one. */
+	readonly workers: readonly PlannedWorker[];
+	/** What each thread of the first worker would do on this machine: all of its share when there is one. */
 	readonly threads: readonly PlannedThread[];
 	/** Why there are as many. */
 	readonly threadsReason: ThreadsReason;
@@ -140,22 +144,34 @@ async function openAndPlan(
 	}
 }
 
+/** What a conversion would be: as a job of how many workers. */
+export interface PrepareOptions extends ConversionOptions {
+	/** Workers of the job; the plan is cut for as many. @default 1 */
+	readonly workers?: number | undefined;
+}
+
 /**
  * Opens a source, reads its headers and plans the conversion.
  *
  * @throws {HfStreamDcpError} every error of the source, the family, the layout and the plan; see `docs/errors.md`.
  */
-export async function prepareConversion(options: ConversionOptions): Promise<Preparation> {
+export async function prepareConversion(options: PrepareOptions): Promise<Preparation> {
 	const onEvent = emitTo(options.onEvent);
 	const open = (): Promise<OpenedSource> => inspectSource({ ...options, onEvent });
-	const { opened, plan, wholeQkvBytes } = await openAndPlan(options, onEvent, 1, open);
-	const threads = planThreads(plan, demandOf(options, opened));
+	const { opened, plan, wholeQkvBytes } = await openAndPlan(
+		options,
+		onEvent,
+		options.workers ?? 1,
+		open,
+	);
+	const threads = planThreads(shareOf(plan, 0).plan, demandOf(options, opened));
 	return {
 		plan,
 		sourceKind: opened.kind,
 		headerBytes: opened.headerBytes,
 		metadataBytes: encodeMetadata(checkpointIndexOf(plan)).length,
 		wholeQkvBytes,
+		workers: plannedWorkersOf(plan),
 		threads: plannedThreads(threads),
 		threadsReason: threads.reason,
 		warnings: opened.warnings,

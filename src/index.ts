@@ -3,6 +3,7 @@ export {
 	type ConvertSummary,
 	type FoundSummary,
 	type Preparation,
+	type PrepareOptions,
 	prepareConversion,
 } from "./convert.ts";
 export { inspectCheckpoint, inspectSource } from "./inspect.ts";
@@ -57,6 +58,7 @@ export { identifyWorker, LOCAL_WORKERS_VARIABLE } from "./launch/identify-worker
 export type { IdentifyRequest } from "./launch/identify-worker.ts";
 export type { LaunchedWorker, Launcher, LaunchEnvironment, Place } from "./launch/types.ts";
 export type { Transport } from "./threads/count-events.ts";
+export type { PlannedWorker } from "./planned-workers.ts";
 export type { PlannedThread } from "./threads/plan-threads.ts";
 export type { ShareSummary } from "./threads/run-share.ts";
 export type { WorkedShare } from "./run-job.ts";

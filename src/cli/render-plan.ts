@@ -1,6 +1,7 @@
 import type { Plan, Preparation, SourceNote } from "../index.ts";
 import { formatBytes, formatCount, formatMemory, formatTable, plural } from "./format.ts";
 import { threadRows } from "./render-threads.ts";
+import { describeBalance, renderPlannedWorkers } from "./render-workers.ts";
 
 /** The first of a list of names, and whether there are more. */
 function firstOf(names: readonly string[]): string {
@@ -58,19 +59,27 @@ function memoryCostRows({ entriesCut }: Plan["totals"]): string[][] {
 	return [["", `it costs ${entries} more than a larger one: blocks are cut to fit into it`]];
 }
 
+/** What many workers cost: blocks are cut between them, where they cannot be balanced otherwise. */
+function shareCostRows({ entriesCutForShares }: Plan["totals"]): string[][] {
+	if (entriesCutForShares === 0) return [];
+	const entries = plural(entriesCutForShares, "entry", "entries");
+	return [["", `they cost ${entries} more than one worker: blocks are cut between them`]];
+}
+
 /** `org/name @ 0123456789ab` or the directory. */
 export function describeSource(source: Plan["source"]): string {
 	return source.commit === "local" ? source.repo : `${source.repo} @ ${source.commit.slice(0, 12)}`;
 }
 
-/** Most memory that all threads take together. */
-function memoryOf({ threads }: Preparation): number {
-	return threads.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+/** Most memory that all threads of a worker take together. */
+function memoryOf({ threads, workers }: Preparation): number {
+	const first = threads.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+	return workers.reduce((most, { memoryBytes }) => Math.max(most, memoryBytes), first);
 }
 
 /** The plan as a table for people; no line break at the end. */
 export function renderPlan(preparation: Preparation): string {
-	const { plan, threads } = preparation;
+	const { plan, threads, workers } = preparation;
 	const { totals, source } = plan;
 	const { min, max } = totals.rankBytes;
 	const rows = [
@@ -90,18 +99,21 @@ export function renderPlan(preparation: Preparation): string {
 		["per rank", min === max ? formatBytes(max) : `${formatBytes(min)} to ${formatBytes(max)}`],
 		[
 			"memory",
-			`${formatMemory(memoryOf(preparation))} for staging and buffers at most, of a budget of ${formatMemory(plan.limits.budgetBytes)}${threads.length > 1 ? " for each thread" : ""}`,
+			`${formatMemory(memoryOf(preparation))} for staging and buffers at most, of a budget of ${formatMemory(plan.limits.budgetBytes)}${threads.length > 1 ? " for each thread" : ""}${workers.length > 1 ? ", in each worker" : ""}`,
 		],
 		...memoryCostRows(totals),
 		[
 			"tiles",
 			`${formatCount(plan.tiles.length)}, the largest ${formatMemory(totals.largestTileBytes)}`,
 		],
+		...(workers.length > 1 ? [["workers", describeBalance(workers)]] : []),
+		...shareCostRows(totals),
 		...threadRows(preparation),
 		...qkvRows(plan, preparation.wholeQkvBytes),
 		...nameRows(plan),
 	];
-	return formatTable(rows);
+	const table = formatTable(rows);
+	return workers.length > 1 ? `${table}\n\n${renderPlannedWorkers(workers)}` : table;
 }
 
 /**

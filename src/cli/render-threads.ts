@@ -16,10 +16,10 @@ export function describeThreads(count: number, reason: ThreadsReason): string {
 	return `${count} (${REASONS[reason]})`;
 }
 
-/** How many threads there will be and what each is to do, as rows of a table. */
-export function threadRows({ threads, threadsReason }: Preparation): string[][] {
+/** How many threads a worker will have, and what each is to do when it is the only worker, as rows of a table. */
+export function threadRows({ threads, threadsReason, workers }: Preparation): string[][] {
 	const rows = [["threads", describeThreads(threads.length, threadsReason)]];
-	if (threads.length === 1) return rows;
+	if (threads.length === 1 || workers.length > 1) return rows;
 	for (const [index, thread] of threads.entries()) rows.push(["", threadLine(index + 1, thread)]);
 	return rows;
 }

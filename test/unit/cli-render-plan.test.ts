@@ -71,6 +71,7 @@ const PREPARATION: Preparation = {
 	headerBytes: 500,
 	metadataBytes: 1234,
 	wholeQkvBytes: 0,
+	workers: [PLAN.totals],
 	threads: [THREAD],
 	threadsReason: "bytes",
 	warnings: ["look out"],
@@ -154,6 +155,45 @@ test("the plan as a table", () => {
 		tied       1 tensor: stored under both keys (a)
 		added      1 tensor that no source has (layers.0.moe.expert_bias_E)"
 	`);
+});
+
+test("what each of several workers is to do", () => {
+	const { totals } = PLAN;
+	const workers = [
+		{ ...totals, fetchBytes: 1_000_000, writeBytes: 1_100_000 },
+		{ ...totals, fetchBytes: 800_000, writeBytes: 900_000 },
+		{ ...totals, fetchBytes: 0, writeBytes: 0, requests: 0, entries: 0, files: 0 },
+	];
+	const plan = { ...PLAN, totals: { ...totals, entriesCutForShares: 5 } };
+	const [table = "", rest] = renderPlan({ ...PREPARATION, plan, workers }).split("\n\n");
+	expect(table.split("\n").filter((line) => /^workers|they cost|^memory/.test(line)))
+		.toMatchInlineSnapshot(`
+		[
+		  "memory     256 MiB for staging and buffers at most, of a budget of 512 MiB, in each worker",
+		  "workers    3; the most that one has to do is 1.66 times the mean; 1 of them has nothing to do",
+		  "           they cost 5 entries more than one worker: blocks are cut between them",
+		]
+	`);
+	expect(rest).toMatchInlineSnapshot(`
+		"worker       in  requests      out  files  entries   memory
+		     0  1.00 MB         1  1.10 MB      2        2  256 MiB
+		     1   800 kB         1   900 kB      2        2  256 MiB
+		     2      0 B         0      0 B      0        0  256 MiB"
+	`);
+});
+
+test("of many workers those with the most to do are listed", () => {
+	const workers = Array.from({ length: 100 }, (_, index) => ({
+		...PLAN.totals,
+		fetchBytes: index,
+	}));
+	const lines =
+		renderPlan({ ...PREPARATION, workers })
+			.split("\n\n")[1]
+			?.split("\n") ?? [];
+	expect(lines).toHaveLength(1 + 32 + 1);
+	expect(lines[1]).toMatch(/^ +99 /);
+	expect(lines.at(-1)).toBe("the 32 with the most to do; --json lists 100");
 });
 
 test("what each of several threads is to do", () => {

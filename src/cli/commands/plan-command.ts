@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { parseConversionOptions, prepareConversion } from "../../index.ts";
-import { addConversionFlags, type FlagValues, readConversionFlags } from "../flags.ts";
+import { parseConversionOptions, prepareConversion, type PrepareOptions } from "../../index.ts";
+import { addConversionFlags, type FlagValues, readConversionFlags, readCount } from "../flags.ts";
 import { examplesHelp, referenceHelp } from "../help.ts";
 import { watchInterrupts } from "../interrupt.ts";
 import type { CliIo } from "../io.ts";
@@ -17,6 +17,7 @@ export function addPlanCommand(program: Command, io: CliIo): void {
 			"Show what a conversion would fetch and write. Reads headers, never a weight byte.",
 		)
 		.argument("<repo>", "org/name on the Hub, or a directory with safetensors files")
+		.option("--workers <n>", "plan for a job of n workers (default: 1)")
 		.option("--json", "the whole plan as JSON, the same bytes on every run");
 	addConversionFlags(command)
 		.addHelpText(
@@ -24,6 +25,7 @@ export function addPlanCommand(program: Command, io: CliIo): void {
 			examplesHelp([
 				"hf-stream-dcp plan meta-llama/Llama-4-Scout-17B-16E --dp-shard 64 --tp 8 --ep 16",
 				"hf-stream-dcp plan Qwen/Qwen3-8B --dp-shard 8 --json > plan.json",
+				"hf-stream-dcp plan meta-llama/Llama-3.1-405B --dp-shard 128 --tp 8 --workers 64",
 			]),
 		)
 		.addHelpText("after", referenceHelp)
@@ -32,13 +34,17 @@ export function addPlanCommand(program: Command, io: CliIo): void {
 				...readConversionFlags(repo, values),
 				environment: io.env,
 			});
-			await runPlanCommand(io, options, values);
+			await runPlanCommand(
+				io,
+				{ ...options, workers: readCount("--workers", values["workers"]) },
+				values,
+			);
 		});
 }
 
 async function runPlanCommand(
 	io: CliIo,
-	options: ReturnType<typeof parseConversionOptions>,
+	options: PrepareOptions,
 	values: FlagValues,
 ): Promise<void> {
 	const progress = openProgress(io, values);
