@@ -25,6 +25,7 @@ import { createPlan } from "./plan/create-plan.ts";
 import { limitsFor } from "./plan/limits.ts";
 import { identityLines } from "./plan/plan-id.ts";
 import { shareOf } from "./plan/share.ts";
+import type { Balance } from "./plan/share-facts.ts";
 import { type PlannedWorker, plannedWorkersOf } from "./planned-workers.ts";
 import { runJob, type WorkedShare } from "./run-job.ts";
 import type { Plan, PlanTotals } from "./plan/types.ts";
@@ -49,6 +50,8 @@ export interface Preparation extends AsyncDisposable {
 	readonly wholeQkvBytes: number;
 	/** What each worker would do: the whole plan when there is one. */
 	readonly workers: readonly PlannedWorker[];
+	/** How even that is. */
+	readonly balance: Balance;
 	/** What each thread of the first worker would do on this machine: all of its share when there is one. */
 	readonly threads: readonly PlannedThread[];
 	/** Why there are as many. */
@@ -171,7 +174,7 @@ export async function prepareConversion(options: PrepareOptions): Promise<Prepar
 		headerBytes: opened.headerBytes,
 		metadataBytes: encodeMetadata(checkpointIndexOf(plan)).length,
 		wholeQkvBytes,
-		workers: plannedWorkersOf(plan),
+		...plannedWorkersOf(plan),
 		threads: plannedThreads(threads),
 		threadsReason: threads.reason,
 		warnings: opened.warnings,

@@ -59,6 +59,7 @@ export type { IdentifyRequest } from "./launch/identify-worker.ts";
 export type { LaunchedWorker, Launcher, LaunchEnvironment, Place } from "./launch/types.ts";
 export type { Transport } from "./threads/count-events.ts";
 export type { PlannedWorker } from "./planned-workers.ts";
+export type { Balance } from "./plan/share-facts.ts";
 export type { PlannedThread } from "./threads/plan-threads.ts";
 export type { ShareSummary } from "./threads/run-share.ts";
 export type { WorkedShare } from "./run-job.ts";

@@ -1,17 +1,18 @@
-import { shareOf } from "./plan/share.ts";
-import type { Plan, PlanTotals } from "./plan/types.ts";
+import { type Balance, balanceOf, type ShareFacts, shareFactsOf } from "./plan/share-facts.ts";
+import type { Plan } from "./plan/types.ts";
 
 /** What one worker of a job is to do. */
-export type PlannedWorker = Pick<
-	PlanTotals,
-	"fetchBytes" | "requests" | "writeBytes" | "entries" | "files" | "memoryBytes"
->;
+export interface PlannedWorker extends Omit<ShareFacts, "files"> {
+	/** Data files, which no other worker writes. */
+	readonly files: number;
+}
 
-/** What every worker is to do, when there are as many as shares, in numbers. */
-export function plannedWorkersOf(plan: Plan): readonly PlannedWorker[] {
-	return Array.from({ length: plan.shares }, (_, index) => {
-		const { totals } = shareOf(plan, index).plan;
-		const { fetchBytes, requests, writeBytes, entries, files, memoryBytes } = totals;
-		return { fetchBytes, requests, writeBytes, entries, files, memoryBytes };
-	});
+/** What every worker is to do, when there are as many as the plan has shares, and how even that is. */
+export function plannedWorkersOf(plan: Plan): {
+	readonly workers: readonly PlannedWorker[];
+	readonly balance: Balance;
+} {
+	const facts = shareFactsOf(plan);
+	const workers = facts.map((share) => ({ ...share, files: share.files.length }));
+	return { workers, balance: balanceOf(facts) };
 }

@@ -106,7 +106,7 @@ export function renderPlan(preparation: Preparation): string {
 			"tiles",
 			`${formatCount(plan.tiles.length)}, the largest ${formatMemory(totals.largestTileBytes)}`,
 		],
-		...(workers.length > 1 ? [["workers", describeBalance(workers)]] : []),
+		...(workers.length > 1 ? [["workers", describeBalance(preparation)]] : []),
 		...shareCostRows(totals),
 		...threadRows(preparation),
 		...qkvRows(plan, preparation.wholeQkvBytes),

@@ -1,4 +1,4 @@
-import type { PlannedWorker } from "../index.ts";
+import type { PlannedWorker, Preparation } from "../index.ts";
 import { formatBytes, formatCount, formatMemory, formatTable, plural } from "./format.ts";
 
 /** Workers that a table lists; of more, those with the most to do. */
@@ -38,15 +38,15 @@ function workerRow(index: number, worker: PlannedWorker): string[] {
 	];
 }
 
-/** `8, in and out the most 1.04 times the mean`, and how many have nothing to do. */
-export function describeBalance(workers: readonly PlannedWorker[]): string {
-	const loads = workers.map(loadOf);
-	const mean = loads.reduce((sum, load) => sum + load, 0) / loads.length;
-	const most = loads.reduce((max, load) => Math.max(max, load), 0);
-	const balance = mean > 0 ? (most / mean).toFixed(2) : "1.00";
-	const idle = loads.filter((load) => load === 0).length;
-	const rest = idle === 0 ? "" : `; ${plural(idle, "of them has", "of them have")} nothing to do`;
-	return `${formatCount(workers.length)}; the most that one has to do is ${balance} times the mean${rest}`;
+/** `8; the most that one has to do is 1.04 times the mean`, and how many have nothing to do. */
+export function describeBalance({ workers, balance }: Preparation): string {
+	const { maxBytes, meanBytes, emptyShares } = balance;
+	const ratio = meanBytes > 0 ? (maxBytes / meanBytes).toFixed(2) : "1.00";
+	const rest =
+		emptyShares === 0
+			? ""
+			: `; ${plural(emptyShares, "of them has", "of them have")} nothing to do`;
+	return `${formatCount(workers.length)}; the most that one has to do is ${ratio} times the mean${rest}`;
 }
 
 function loadOf({ fetchBytes, writeBytes }: PlannedWorker): number {

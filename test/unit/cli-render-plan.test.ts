@@ -65,13 +65,16 @@ const PLAN: Plan = {
 
 const THREAD: Preparation["threads"][number] = { ...PLAN.totals, connections: 8 };
 
+const WORKER: Preparation["workers"][number] = { ...PLAN.totals, sourceFiles: 1 };
+
 const PREPARATION: Preparation = {
 	plan: PLAN,
 	sourceKind: "hub",
 	headerBytes: 500,
 	metadataBytes: 1234,
 	wholeQkvBytes: 0,
-	workers: [PLAN.totals],
+	workers: [WORKER],
+	balance: { maxBytes: 1_000_000, meanBytes: 1_000_000, emptyShares: 0 },
 	threads: [THREAD],
 	threadsReason: "bytes",
 	warnings: ["look out"],
@@ -160,12 +163,13 @@ test("the plan as a table", () => {
 test("what each of several workers is to do", () => {
 	const { totals } = PLAN;
 	const workers = [
-		{ ...totals, fetchBytes: 1_000_000, writeBytes: 1_100_000 },
-		{ ...totals, fetchBytes: 800_000, writeBytes: 900_000 },
-		{ ...totals, fetchBytes: 0, writeBytes: 0, requests: 0, entries: 0, files: 0 },
+		{ ...WORKER, fetchBytes: 1_000_000, writeBytes: 1_100_000 },
+		{ ...WORKER, fetchBytes: 800_000, writeBytes: 900_000 },
+		{ ...WORKER, fetchBytes: 0, writeBytes: 0, requests: 0, entries: 0, files: 0 },
 	];
 	const plan = { ...PLAN, totals: { ...totals, entriesCutForShares: 5 } };
-	const [table = "", rest] = renderPlan({ ...PREPARATION, plan, workers }).split("\n\n");
+	const balance = { maxBytes: 2_100_000, meanBytes: 3_800_000 / 3, emptyShares: 1 };
+	const [table = "", rest] = renderPlan({ ...PREPARATION, plan, workers, balance }).split("\n\n");
 	expect(table.split("\n").filter((line) => /^workers|they cost|^memory/.test(line)))
 		.toMatchInlineSnapshot(`
 		[
@@ -184,7 +188,7 @@ test("what each of several workers is to do", () => {
 
 test("of many workers those with the most to do are listed", () => {
 	const workers = Array.from({ length: 100 }, (_, index) => ({
-		...PLAN.totals,
+		...WORKER,
 		fetchBytes: index,
 	}));
 	const lines =
