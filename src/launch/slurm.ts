@@ -46,7 +46,14 @@ export function detectSlurm(
 		contains: () => false,
 	});
 	if (finding?.kind !== "whole") return finding;
-	return { ...finding, identity: { ...finding.identity, local: localPlace(environment) } };
+	const local = localPlace(environment);
+	return { ...finding, identity: { ...finding.identity, local, isBound: isBound(environment) } };
+}
+
+/** Whether each task has CPUs of its own. @see man srun, `SLURM_CPU_BIND_TYPE`: `none`, `mask_cpu:`, … */
+function isBound(environment: LaunchEnvironment): boolean {
+	const type = valueOf(environment, "SLURM_CPU_BIND_TYPE");
+	return type !== undefined && type !== "none";
 }
 
 /** The script of a job of several tasks, outside `srun`: all of the job's tasks but this one are idle. */

@@ -29,6 +29,8 @@ export interface Place {
 export interface LaunchedWorker extends Place {
 	/** Among the workers of this machine, when the launcher tells. */
 	readonly local?: Place | undefined;
+	/** Whether the launcher has given this process cores of its own, so that the workers of a machine need not divide them. @default false */
+	readonly isBound?: boolean | undefined;
 	readonly launcher: Launcher;
 	/** How often the launcher has started the job again, when it tells. */
 	readonly restart?: number | undefined;

@@ -114,6 +114,13 @@ describe("who I am", () => {
 			{},
 			{ index: 1, count: 2, launcher: "slurm" },
 		],
+		[
+			"srun that binds tasks to CPUs",
+			srun(0, 2, { SLURM_CPU_BIND_TYPE: "mask_cpu:" }),
+			{},
+			{ isBound: true },
+		],
+		["srun that does not", srun(0, 2, { SLURM_CPU_BIND_TYPE: "none" }), {}, { isBound: false }],
 		["srun in a requeued job", srun(0, 2, { SLURM_RESTART_COUNT: "1" }), {}, { restart: 1 }],
 		[
 			"srun --mpi=pmi2: the same numbers twice",

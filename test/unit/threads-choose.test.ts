@@ -6,7 +6,7 @@ import {
 	type ThreadsDemand,
 	type ThreadsReason,
 } from "../../src/threads/choose-threads.ts";
-import { coresOfQuotas, readMachine } from "../../src/threads/machine.ts";
+import { coresOfQuotas, partOfMachine, readMachine } from "../../src/threads/machine.ts";
 
 const GiB = 2 ** 30;
 
@@ -66,4 +66,12 @@ test("this machine has cores and memory", () => {
 	expect(cores).toBeGreaterThanOrEqual(1);
 	expect(Number.isInteger(cores)).toBe(true);
 	expect(memoryBytes).toBeGreaterThan(2 ** 26);
+});
+
+test.each([
+	[{ cores: 64, memoryBytes: 512 * GiB }, 8, { cores: 8, memoryBytes: 64 * GiB }],
+	[{ cores: 7, memoryBytes: 16 * GiB }, 2, { cores: 3, memoryBytes: 8 * GiB }],
+	[{ cores: 2, memoryBytes: 16 * GiB }, 4, { cores: 1, memoryBytes: 4 * GiB }],
+])("%j among %i workers", (machine, workers, expected) => {
+	expect(partOfMachine(machine, workers)).toEqual(expected);
 });

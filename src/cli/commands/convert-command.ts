@@ -73,14 +73,14 @@ function readOptions(
 	io: CliIo,
 	repo: string,
 	values: FlagValues,
-	{ index, count, local }: LaunchedWorker,
+	{ index, count, local, isBound = false }: LaunchedWorker,
 ): ConvertOptions {
 	return parseConvertOptions({
 		...readConversionFlags(repo, values),
 		out: expandHome(String(values["out"]), io.env),
 		overwrite: values["overwrite"] ?? false,
 		worker: { index, count },
-		localWorkers: local?.count,
+		localWorkers: isBound ? 1 : local?.count,
 		takeover: values["takeover"],
 		leaseSeconds: values["lease"],
 		environment: io.env,
