@@ -33,6 +33,8 @@ export interface Claim extends AsyncDisposable {
 	readonly number: number;
 	/** Whether somebody took it over, or all of it was removed: then nothing that its holder does counts any more. */
 	isLost(): Promise<boolean>;
+	/** Stops to show life without giving it back, and closes its file: for whoever is about to remove it. Never fails. */
+	fallSilent(): Promise<void>;
 	/** Gives it back: whoever wants it need not wait. What was written under it is closed. Never fails. */
 	release(): Promise<void>;
 }
@@ -217,15 +219,25 @@ class HeldClaim implements Claim {
 		return (await isThere(next)) || !(await isThere(path));
 	}
 
+	async fallSilent(): Promise<void> {
+		if (this.#isReleased) return;
+		await this.#end();
+		await this.#held.handle.close().catch(() => {});
+	}
+
 	async release(): Promise<void> {
 		if (this.#isReleased) return;
-		this.#isReleased = true;
-		this.#stop();
-		await this.#writing;
+		await this.#end();
 		const { handle } = this.#held;
 		// In place, as on a full disk nothing else can be written. Where this fails, others wait for a lease.
 		await write(handle, this.#content(true)).catch(() => {});
 		await handle.close().catch(() => {});
+	}
+
+	async #end(): Promise<void> {
+		this.#isReleased = true;
+		this.#stop();
+		await this.#writing;
 	}
 
 	[Symbol.asyncDispose](): Promise<void> {

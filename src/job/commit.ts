@@ -8,7 +8,7 @@ import { listIfThere } from "../files/read-file.ts";
 import { replaceFile } from "../files/replace-file.ts";
 import { writing } from "../files/writing.ts";
 import { awaitClaim } from "./await-claim.ts";
-import { Claims } from "./claims.ts";
+import { type Claim, Claims } from "./claims.ts";
 import { endedElsewhere } from "./job.ts";
 import { findDataFiles } from "./output.ts";
 import type { PreparedJob } from "./prepare.ts";
@@ -48,8 +48,7 @@ export async function commitJob(
 		return { summary: ended, isOwn: false };
 	}
 	try {
-		const isLost = (): Promise<boolean> => turn.claim.isLost();
-		const summary = await commitNow(job, inputs, isLost);
+		const summary = await commitNow(job, inputs, turn.claim);
 		return { summary, isOwn: true };
 	} finally {
 		await turn.claim.release();
@@ -59,7 +58,7 @@ export async function commitJob(
 async function commitNow(
 	job: PreparedJob,
 	{ index, commit }: CommitInputs,
-	isLost: () => Promise<boolean>,
+	claim: Claim,
 ): Promise<JobSummary> {
 	const { plan, manifest, options } = job;
 	const { directory } = options;
@@ -90,7 +89,7 @@ async function commitNow(
 		workers,
 	};
 	// Stopped for long, and another has committed meanwhile? What would be written is the same, but the directory may be another job's.
-	if (await isLost()) {
+	if (await claim.isLost()) {
 		throw new HfStreamDcpError("SHARE_TAKEN_OVER", "another worker has taken over the commit", {
 			hint: "This worker gave no sign of life for a while.",
 			facts: { directory },
@@ -100,6 +99,8 @@ async function commitNow(
 	const text = `${JSON.stringify(summary, undefined, "\t")}\n`;
 	await replaceFile(join(directory, SUMMARY_NAME), Buffer.from(text));
 	await replaceFile(join(directory, ".metadata"), bytes);
+	// Network file systems keep a file that is open when it is removed, under another name, and so its folder.
+	await claim.fallSilent();
 	await removeState(directory);
 	return summary;
 }

@@ -213,7 +213,10 @@ export async function endedElsewhere({ path, options }: Job): Promise<JobSummary
 	const { metadata } = await findCheckpoint(directory);
 	const summary = await readSummary(join(directory, SUMMARY_NAME));
 	const isOurs = summary !== undefined && differencesOf(summary.command, command).length === 0;
-	if (metadata.length > 0 && isOurs) return summary;
+	if (metadata.length > 0 && isOurs) {
+		await removeLeftovers(directory);
+		return summary;
+	}
 	throw new HfStreamDcpError(
 		"OUTPUT_WRITE",
 		`${path} disappeared, and with it the state of this job`,
