@@ -69,8 +69,25 @@ function shareOfComponents(plan: Plan, components: readonly Component[]): PlanSh
 }
 
 /** The plan of some entries, ascending, and of the tiles that fill them and no others. */
-function partOf(plan: Plan, entries: Uint32Array, wholeTiles: readonly PlanTile[]): PlanShare {
-	const tiles = wholeTiles.map((tile) => withEntries(tile, entries));
+function partOf(plan: Plan, entries: Uint32Array, tiles: readonly PlanTile[]): PlanShare {
+	return assembleShare(
+		plan,
+		entries,
+		tiles.map((tile) => withEntries(tile, entries)),
+	);
+}
+
+/**
+ * A plan of its own for some entries.
+ *
+ * @param entries - Their indices in the plan, ascending.
+ * @param tiles - What fills them, all of them and no others, under the share's indices.
+ */
+export function assembleShare(
+	plan: Plan,
+	entries: Uint32Array,
+	tiles: readonly PlanTile[],
+): PlanShare {
 	const { tensors, entries: ownEntries } = tensorsOf(plan, entries);
 	const named = new Set(ownEntries.map(({ file }) => file));
 	const files = plan.files.filter(({ name }) => named.has(name));
