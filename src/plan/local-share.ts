@@ -21,8 +21,8 @@ import type { Plan, PlanRange, PlanSlab, PlanTile, PlanTotals } from "./types.ts
  */
 const GAP_PART = 1 / 16;
 
-/** Source runs that are looked at before all of a tile is fetched. */
-const MAX_RUNS = 65_536;
+/** Source runs of a tile that are looked at: where there are more, the gaps between them are far too small. */
+const MAX_RUNS = 4096;
 
 /** Makes the shares of workers that have no disk in common. */
 export interface LocalShares {
