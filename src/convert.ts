@@ -15,6 +15,15 @@ import type { CommandFacts } from "./job/manifest.ts";
 import { type JobPlan, type PreparedJob, prepareJob } from "./job/prepare.ts";
 import { unfinishedShares } from "./job/share-turns.ts";
 import type { JobSummary } from "./job/summary.ts";
+import {
+	formatRanks,
+	type LocalOutputCost,
+	ownPlanOf,
+	plannedLocally,
+	ranksOf,
+} from "./local-output.ts";
+import type { Layout } from "./core/layout.ts";
+import { ranksOfWorker } from "./plan/held-entries.ts";
 import { createLayout } from "./layout/create-layout.ts";
 import { wholeQkvOf } from "./layout/fused-qkv.ts";
 import { resolveParallelism } from "./layout/parallelism.ts";
@@ -52,6 +61,8 @@ export interface Preparation extends AsyncDisposable {
 	readonly workers: readonly PlannedWorker[];
 	/** How even that is. */
 	readonly balance: Balance;
+	/** What it costs that every worker writes to a disk of its own, if it does. */
+	readonly local?: LocalOutputCost | undefined;
 	/** What each thread of the first worker would do on this machine: all of its share when there is one. */
 	readonly threads: readonly PlannedThread[];
 	/** Why there are as many. */
@@ -69,11 +80,13 @@ export interface ConvertSummary {
 	readonly outcome: "committed" | "others" | "left";
 	/** Absolute path of the checkpoint. */
 	readonly directory: string;
+	/** Ranks of the training job whose entries are in the directory; `undefined` when all are. */
+	readonly ranks: readonly number[] | undefined;
 	/** What all workers did; `undefined` when shares are left. */
 	readonly job: JobSummary | undefined;
 	/** The whole plan. */
 	readonly plan: Plan;
-	/** What the plan promised. */
+	/** What the plan promised: of the part that is in the directory. */
 	readonly totals: PlanTotals;
 	readonly sourceKind: OpenedSource["kind"];
 	/** Name of the reshard back end. */
@@ -124,7 +137,7 @@ async function openAndPlan(
 	onEvent: EventListener,
 	shares: number,
 	open: () => Promise<OpenedSource>,
-): Promise<{ opened: OpenedSource; plan: Plan; wholeQkvBytes: number }> {
+): Promise<{ opened: OpenedSource; plan: Plan; layout: Layout; wholeQkvBytes: number }> {
 	const limits = limitsFor(options.memoryBytes);
 	onEvent({ kind: "phase", phase: "resolve" });
 	const opened = await open();
@@ -140,7 +153,8 @@ async function openAndPlan(
 		const plan = createPlan({ source, map, layout, format, dtype, limits, shares });
 		const { rules } = map;
 		const { tensors } = plan;
-		return { opened, plan, wholeQkvBytes: wholeQkvOf({ tensors, layout, parallelism, rules }) };
+		const wholeQkvBytes = wholeQkvOf({ tensors, layout, parallelism, rules });
+		return { opened, plan, layout, wholeQkvBytes };
 	} catch (error) {
 		await opened[Symbol.asyncDispose]();
 		throw error;
@@ -151,6 +165,8 @@ async function openAndPlan(
 export interface PrepareOptions extends ConversionOptions {
 	/** Workers of the job; the plan is cut for as many. @default 1 */
 	readonly workers?: number | undefined;
+	/** Whether every worker writes to a disk of its own. @default false */
+	readonly localOutput?: boolean | undefined;
 }
 
 /**
@@ -161,20 +177,22 @@ export interface PrepareOptions extends ConversionOptions {
 export async function prepareConversion(options: PrepareOptions): Promise<Preparation> {
 	const onEvent = emitTo(options.onEvent);
 	const open = (): Promise<OpenedSource> => inspectSource({ ...options, onEvent });
-	const { opened, plan, wholeQkvBytes } = await openAndPlan(
-		options,
-		onEvent,
-		options.workers ?? 1,
-		open,
-	);
-	const threads = planThreads(shareOf(plan, 0).plan, demandOf(options, opened));
+	const { workers = 1, localOutput = false } = options;
+	const shares = localOutput ? 1 : workers;
+	const prepared = await openAndPlan(options, onEvent, shares, open);
+	const { opened, plan, layout, wholeQkvBytes } = prepared;
+	const planned = localOutput ? plannedLocally(plan, layout, workers) : plannedWorkersOf(plan);
+	const first = localOutput
+		? ownPlanOf(plan, layout, ranksOfWorker(plan.worldSize, { index: 0, count: workers }))
+		: shareOf(plan, 0).plan;
+	const threads = planThreads(first, demandOf(options, opened));
 	return {
 		plan,
 		sourceKind: opened.kind,
 		headerBytes: opened.headerBytes,
 		metadataBytes: encodeMetadata(checkpointIndexOf(plan)).length,
 		wholeQkvBytes,
-		...plannedWorkersOf(plan),
+		...planned,
 		threads: plannedThreads(threads),
 		threadsReason: threads.reason,
 		warnings: opened.warnings,
@@ -195,7 +213,8 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary |
 	const directory = resolve(options.out);
 	const joined = await joinJob({
 		directory,
-		worker: options.worker,
+		// A directory of one's own is a job of one's own.
+		worker: options.localOutput ? { index: 0, count: 1 } : options.worker,
 		command: commandOf(options),
 		overwrite: options.overwrite,
 		takeover: options.takeover,
@@ -228,18 +247,21 @@ async function takePart(
 	const { onEvent } = counts;
 	const open = (): Promise<OpenedSource> => openSourceOf(joined, options, onEvent);
 	const prepared = await openAndPlan(options, onEvent, joined.manifest.shares, open);
-	const { plan, wholeQkvBytes } = prepared;
+	const { plan, layout, wholeQkvBytes } = prepared;
 	await using opened = prepared.opened;
-	const job = await prepareJob(joined, jobPlanOf(plan));
+	const ranks = ranksOf(options, plan.worldSize);
+	const own = ownPlanOf(plan, layout, ranks);
+	const job = await prepareJob(joined, jobPlanOf(own));
 	onEvent({ kind: "phase", phase: "stream" });
 	const demand = demandOf(options, opened);
-	const shares = await runJob({ options, opened, plan, job, demand, counts });
+	const shares = await runJob({ options, opened, plan: own, job, demand, counts });
 	const ended = await endJob(job, plan, onEvent);
 	return {
 		...workOf(shares),
 		...ended,
+		ranks,
 		plan,
-		totals: plan.totals,
+		totals: own.totals,
 		sourceKind: opened.kind,
 		retries: counts.retries,
 		headerBytes: opened.headerBytes,
@@ -335,6 +357,7 @@ function commandOf(options: ConvertOptions): CommandFacts {
 	const parallelism = resolveParallelism(options.parallelism);
 	const { schedule, division, dpReplicate, dpShard, tp, cp, pp, ep, etp } = parallelism;
 	const degrees = { dpReplicate, dpShard, tp, cp, pp, ep, etp };
+	const ranks = ranksOf(options, parallelism.worldSize);
 	return {
 		model: repo,
 		revision,
@@ -346,6 +369,7 @@ function commandOf(options: ConvertOptions): CommandFacts {
 			.join(", "),
 		pipeline: pp === 1 ? "none" : JSON.stringify({ schedule, division }),
 		version: VERSION,
+		...(ranks === undefined ? {} : { ranks: formatRanks(ranks) }),
 	};
 }
 

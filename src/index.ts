@@ -58,6 +58,7 @@ export { identifyWorker, LOCAL_WORKERS_VARIABLE } from "./launch/identify-worker
 export type { IdentifyRequest } from "./launch/identify-worker.ts";
 export type { LaunchedWorker, Launcher, LaunchEnvironment, Place } from "./launch/types.ts";
 export type { Transport } from "./threads/count-events.ts";
+export type { LocalOutputCost } from "./local-output.ts";
 export type { PlannedWorker } from "./planned-workers.ts";
 export type { Balance } from "./plan/share-facts.ts";
 export type { PlannedThread } from "./threads/plan-threads.ts";

@@ -53,6 +53,13 @@ export interface ConvertOptions extends ConversionOptions {
 	readonly takeover: boolean;
 	/** How long a worker without a sign of life is respected, seconds. @default 60 */
 	readonly leaseSeconds: number;
+	/** Whether `out` is this worker's own, on a disk that others do not see: it then holds what the worker's ranks need. @default false */
+	readonly localOutput: boolean;
+	/**
+	 * With `localOutput`, the ranks of the training job that this worker writes for, also as text: `0-7,16`. @default worker i of n writes
+	 * for ranks i·W/n up to but not including (i + 1)·W/n of W
+	 */
+	readonly ranks?: readonly number[] | undefined;
 }
 
 /** One of the workers of a job. */
@@ -214,6 +221,30 @@ const leaseSeconds: Field<number> = v.pipe(
 	v.minValue(0.1, LEASE_MESSAGE),
 );
 
+const RANKS_MESSAGE = "expected ranks such as 0-7,16";
+
+/** Most ranks that text may name: beyond any training job. */
+const MOST_RANKS = 1 << 20;
+
+/** `0-7,16` as numbers; `undefined` when it is something else. */
+function readRanks(value: unknown): unknown {
+	if (typeof value !== "string") return value;
+	const ranks: number[] = [];
+	for (const part of value.split(",")) {
+		const [, first, last = first] = /^\s*(\d{1,7})(?:\s*-\s*(\d{1,7}))?\s*$/.exec(part) ?? [];
+		if (first === undefined || Number(last) - Number(first) >= MOST_RANKS) return undefined;
+		if (Number(last) < Number(first)) return undefined;
+		for (let rank = Number(first); rank <= Number(last); rank++) ranks.push(rank);
+	}
+	return ranks;
+}
+
+const ranks: Field<number[]> = v.pipe(
+	v.unknown(),
+	v.transform(readRanks),
+	v.pipe(v.array(count, RANKS_MESSAGE), v.nonEmpty(RANKS_MESSAGE)),
+);
+
 const DTYPE_CHOICES = ["keep", "bfloat16", "float16", "float32"] as const;
 
 const conversionEntries = {
@@ -260,6 +291,8 @@ const ConvertOptionsSchema: v.GenericSchema<unknown, ConvertOptions> = v.strictO
 	worker: v.optional(worker, { index: 0, count: 1 }),
 	takeover: v.optional(v.boolean("expected true or false"), true),
 	leaseSeconds: v.optional(leaseSeconds, DEFAULT_LEASE_SECONDS),
+	localOutput: v.optional(v.boolean("expected true or false"), false),
+	ranks: v.optional(ranks),
 });
 
 /** One thing that is wrong with options: `{ path: "parallelism.tp", message: "expected …" }`; in `facts.issues`. */

@@ -2,7 +2,7 @@ import { type Balance, balanceOf, type ShareFacts, shareFactsOf } from "./plan/s
 import type { Plan } from "./plan/types.ts";
 
 /** What one worker of a job is to do. */
-export interface PlannedWorker extends Omit<ShareFacts, "files"> {
+export interface PlannedWorker extends Omit<ShareFacts, "files" | "sourceFiles"> {
 	/** Data files, which no other worker writes. */
 	readonly files: number;
 }

@@ -208,6 +208,8 @@ export function addWorkerFlags(command: Command): Command {
 	add("--no-takeover", "leave what dead workers left to the next run");
 	add("--lease <seconds>", "a worker is dead after so long without a sign of life (default: 60)");
 	add("--grace <seconds>", "for an orderly stop after SIGTERM (default: 20)");
+	add("--local-output", "--out is on a disk of this machine: write what its ranks hold");
+	add("--ranks <list>", "those ranks, e.g. 0-7,16 (default: worker i of n has the i-th n-th)");
 	return command;
 }
 

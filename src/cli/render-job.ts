@@ -62,7 +62,7 @@ function workerRow(worker: WorkerSummary): string[] {
 	return [
 		String(worker.worker),
 		worker.host,
-		formatShares(worker.shares),
+		formatNumbers(worker.shares),
 		formatCount(worker.takeovers),
 		formatDuration(worker.seconds),
 		formatRate(worker.fetchedBytes, worker.seconds),
@@ -75,15 +75,15 @@ function workerRow(worker: WorkerSummary): string[] {
 	];
 }
 
-/** `0, 3–5, 9`; of many only their number. */
-export function formatShares(shares: readonly number[]): string {
+/** Ascending numbers: `0, 3–5, 9`; of many only how many they are. */
+export function formatNumbers(numbers: readonly number[]): string {
 	const runs: [number, number][] = [];
-	for (const share of shares) {
+	for (const number of numbers) {
 		const last = runs.at(-1);
-		if (last !== undefined && share === last[1] + 1) last[1] = share;
-		else runs.push([share, share]);
+		if (last !== undefined && number === last[1] + 1) last[1] = number;
+		else runs.push([number, number]);
 	}
-	if (runs.length > 4) return formatCount(shares.length);
+	if (runs.length > 4) return formatCount(numbers.length);
 	const texts = runs.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`));
 	return texts.join(", ");
 }

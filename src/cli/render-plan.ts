@@ -66,6 +66,18 @@ function shareCostRows({ entriesCutForShares }: Plan["totals"]): string[][] {
 	return [["", `they cost ${entries} more than one worker: blocks are cut between them`]];
 }
 
+/** What disks of their own cost the workers. */
+function localCostRows({ local }: Preparation): string[][] {
+	if (local === undefined) return [];
+	const { extraFetchBytes, extraWriteBytes } = local;
+	return [
+		[
+			"",
+			`disks of their own cost ${formatBytes(extraFetchBytes)} in and ${formatBytes(extraWriteBytes)} out more than a shared one`,
+		],
+	];
+}
+
 /** `org/name @ 0123456789ab` or the directory. */
 export function describeSource(source: Plan["source"]): string {
 	return source.commit === "local" ? source.repo : `${source.repo} @ ${source.commit.slice(0, 12)}`;
@@ -108,6 +120,7 @@ export function renderPlan(preparation: Preparation): string {
 		],
 		...(workers.length > 1 ? [["workers", describeBalance(preparation)]] : []),
 		...shareCostRows(totals),
+		...localCostRows(preparation),
 		...threadRows(preparation),
 		...qkvRows(plan, preparation.wholeQkvBytes),
 		...nameRows(plan),

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import type { ConvertOptions, ConvertSummary, FoundSummary, LaunchedWorker } from "../index.ts";
 import { formatBytes, formatDuration, formatTable, plural } from "./format.ts";
 import { describeLoading } from "./load-command.ts";
-import { formatShares, renderJob } from "./render-job.ts";
+import { formatNumbers, renderJob } from "./render-job.ts";
 import { describeSource, nameRows, qkvRows } from "./render-plan.ts";
 import { describeThreads } from "./render-threads.ts";
 
@@ -43,7 +43,7 @@ export function renderSummary(
 }
 
 function summaryRows(summary: ConvertSummary): string[][] {
-	const { plan, seconds } = summary;
+	const { plan, seconds, totals } = summary;
 	const rate = seconds > 0 ? ` (${formatBytes(summary.fetchedBytes / seconds)}/s)` : "";
 	return [
 		["source", describeSource(plan.source)],
@@ -56,7 +56,7 @@ function summaryRows(summary: ConvertSummary): string[][] {
 		],
 		[
 			"written",
-			`${formatBytes(plan.totals.writeBytes)}: ${plural(plan.totals.files, "file")}, ${plural(plan.totals.entries, "entry", "entries")}; .metadata ${formatBytes(summary.metadataBytes)}`,
+			`${formatBytes(totals.writeBytes)}: ${plural(totals.files, "file")}, ${plural(totals.entries, "entry", "entries")}; .metadata ${formatBytes(summary.metadataBytes)}`,
 		],
 		...qkvRows(plan, summary.wholeQkvBytes),
 		...nameRows(plan),
@@ -87,6 +87,18 @@ const OUTCOMES: { readonly [O in ConvertSummary["outcome"]]: string } = {
 	left: "what this worker had to do is done; shares of others are not",
 };
 
+/** Which part of the work it was. */
+function shareRow({ shares, ranks, plan }: ConvertSummary): string[] {
+	if (ranks !== undefined) return ["ranks", `${formatNumbers(ranks)} of ${plan.worldSize}`];
+	if (shares.length === 0) return ["shares", "none was left to do"];
+	const numbers = formatNumbers(shares.map(({ share }) => share).toSorted((a, b) => a - b));
+	const taken = shares.filter(({ takenOver }) => takenOver).length;
+	if (taken === 0) return ["shares", numbers];
+	return ["shares", `${numbers}; ${plural(taken, "of them was", "of them were")} taken over`];
+}
+
+const LOCAL_OUTCOME = "what its ranks hold is here; .metadata lists the whole checkpoint";
+
 /** What one of several workers did; who wrote `.metadata` also says what all of them did. */
 function renderWorker(
 	summary: ConvertSummary,
@@ -95,27 +107,21 @@ function renderWorker(
 ): string {
 	const { seconds, fetchedBytes, shares } = summary;
 	const { index, count } = options.worker;
-	const own = shares.map(({ share }) => share).toSorted((a, b) => a - b);
-	const taken = shares.filter(({ takenOver }) => takenOver).length;
 	const rate = seconds > 0 ? ` (${formatBytes(fetchedBytes / seconds)}/s)` : "";
 	const rows = [
 		["worker", `${index} of ${count}${worker === undefined ? "" : `, ${worker.launcher}`}`],
 		["checkpoint", resolve(summary.directory)],
-		[
-			"shares",
-			own.length === 0
-				? "none was left to do"
-				: `${formatShares(own)}${taken > 0 ? `; ${plural(taken, "of them was", "of them were")} taken over` : ""}`,
-		],
+		shareRow(summary),
 		[
 			"fetched",
 			`${formatBytes(fetchedBytes)} in ${plural(summary.requests, "request")}, ${formatDuration(seconds)}${rate}`,
 		],
 		["written", formatBytes(summary.writtenBytes)],
-		...(own.length === 0 ? [] : workRows({ ...summary, outcome: "committed" })),
-		["outcome", OUTCOMES[summary.outcome]],
+		...(shares.length === 0 ? [] : workRows({ ...summary, outcome: "committed" })),
+		["outcome", options.localOutput ? LOCAL_OUTCOME : OUTCOMES[summary.outcome]],
 	];
 	const text = formatTable(rows);
+	if (options.localOutput) return text;
 	if (summary.outcome !== "committed" || summary.job === undefined) return text;
 	return `${text}\n\n${renderJob(summary.job)}\n\n${loadingOf(summary, options)}`;
 }

@@ -56,8 +56,10 @@ export function shareOfTile(plan: Pick<Plan, "entries">, { slabs }: PlanTile): n
 	return at(plan.entries, at(slabs, 0).firstEntry).share;
 }
 
-/** How evenly shares are divided. */
-export function balanceOf(shares: readonly ShareFacts[]): Balance {
+/** How evenly shares, or other parts of a plan, are divided. */
+export function balanceOf(
+	shares: readonly Pick<ShareFacts, "fetchBytes" | "writeBytes" | "entries">[],
+): Balance {
 	const loads = shares.map(({ fetchBytes, writeBytes }) => fetchBytes + writeBytes);
 	return {
 		maxBytes: loads.reduce((max, load) => Math.max(max, load), 0),

@@ -86,6 +86,10 @@ test("the flags of a conversion", () => {
 		  --lease <seconds>                              a worker is dead after so long without a sign of
 		                                                 life (default: 60)
 		  --grace <seconds>                              for an orderly stop after SIGTERM (default: 20)
+		  --local-output                                 --out is on a disk of this machine: write what its
+		                                                 ranks hold
+		  --ranks <list>                                 those ranks, e.g. 0-7,16 (default: worker i of n
+		                                                 has the i-th n-th)
 		"
 	`);
 });

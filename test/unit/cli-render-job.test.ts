@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { formatShares, renderJob, renderWorkers } from "../../src/cli/render-job.ts";
+import { formatNumbers, renderJob, renderWorkers } from "../../src/cli/render-job.ts";
 import type { JobSummary, WorkerSummary } from "../../src/index.ts";
 
 const worker = (index: number, more: Partial<WorkerSummary> = {}): WorkerSummary => ({
@@ -79,6 +79,6 @@ describe("shares", () => {
 		[[0, 8, 16, 24], "0, 8, 16, 24"],
 		[[0, 2, 4, 6, 8], "5"],
 	])("%j: %s", (shares, expected) => {
-		expect(formatShares(shares)).toBe(expected);
+		expect(formatNumbers(shares)).toBe(expected);
 	});
 });

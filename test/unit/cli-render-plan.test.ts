@@ -65,7 +65,7 @@ const PLAN: Plan = {
 
 const THREAD: Preparation["threads"][number] = { ...PLAN.totals, connections: 8 };
 
-const WORKER: Preparation["workers"][number] = { ...PLAN.totals, sourceFiles: 1 };
+const WORKER: Preparation["workers"][number] = PLAN.totals;
 
 const PREPARATION: Preparation = {
 	plan: PLAN,
@@ -95,6 +95,7 @@ const SUMMARY: ConvertSummary = {
 	directory: "/ckpt",
 	outcome: "committed",
 	job: undefined,
+	ranks: undefined,
 	shares: [],
 	sourceKind: "hub",
 	backend: "cpu",

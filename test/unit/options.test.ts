@@ -54,6 +54,7 @@ describe("parseConvertOptions", () => {
 			connections: 16,
 			threads: "auto",
 			localWorkers: 1,
+			localOutput: false,
 		});
 	});
 
@@ -74,6 +75,36 @@ describe("parseConvertOptions", () => {
 			dtype: "bfloat16",
 			parallelism: { tp: 8, dpShard: -1, worldSize: 64, firstStageLessLayers: 0 },
 		});
+	});
+
+	test.each<[unknown, readonly number[]]>([
+		["0-3, 16", [0, 1, 2, 3, 16]],
+		["7", [7]],
+		[
+			[1, 2],
+			[1, 2],
+		],
+	])("reads ranks from %j", (ranks, expected) => {
+		expect(parseConvertOptions({ repo: "x/y", out: "o", ranks }).ranks).toEqual(expected);
+	});
+
+	test.each(["", "1-", "3-1", "a", "0-9999999", "1,,2", [], [-1], 3])(
+		"refuses %j as ranks",
+		(ranks) => {
+			expect(issuesOf({ repo: "x/y", out: "o", ranks })).toEqual([
+				expect.objectContaining({ path: expect.stringMatching(/^ranks/) as unknown }),
+			]);
+		},
+	);
+
+	test.each([
+		[{ index: 2, count: 2 }, "worker"],
+		[{ index: -1, count: 2 }, "worker.index"],
+		[{ index: 0, count: 0 }, "worker.count"],
+	])("refuses %j as a worker", (worker, path) => {
+		expect(issuesOf({ repo: "x/y", out: "o", worker })).toContainEqual(
+			expect.objectContaining({ path }),
+		);
 	});
 
 	test("is idempotent", () => {

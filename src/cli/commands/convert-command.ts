@@ -4,6 +4,7 @@ import {
 	type ConvertOptions,
 	type ConvertSummary,
 	type FoundSummary,
+	HfStreamDcpError,
 	identifyWorker,
 	type LaunchedWorker,
 	parseConvertOptions,
@@ -61,6 +62,7 @@ export function addConvertCommand(program: Command, io: CliIo): Command {
 				isTerminal: io.stderr.isTTY === true,
 			});
 			const options = readOptions(io, repo, values, worker);
+			assertLocal(options, workers);
 			if (workers !== undefined && workers > 1) {
 				const args = ["convert", repo, ...passedFlags(command)];
 				const graceMs = readGrace(values);
@@ -83,8 +85,26 @@ function readOptions(
 		localWorkers: isBound ? 1 : local?.count,
 		takeover: values["takeover"],
 		leaseSeconds: values["lease"],
+		localOutput: values["localOutput"],
+		ranks: values["ranks"],
 		environment: io.env,
 	});
+}
+
+/** @throws {HfStreamDcpError} `OPTIONS_INVALID` for flags that contradict one another. */
+function assertLocal({ localOutput, ranks }: ConvertOptions, workers = 1): void {
+	if (ranks !== undefined && !localOutput) {
+		throw new HfStreamDcpError("OPTIONS_INVALID", "--ranks is for --local-output", {
+			hint: "Workers that share a directory share the work; nobody stands for ranks there.",
+		});
+	}
+	if (localOutput && workers > 1) {
+		throw new HfStreamDcpError(
+			"OPTIONS_INVALID",
+			"--workers and --local-output: the workers of one machine share its disks",
+			{ hint: "Start one worker for each machine, with --worker or by a launcher." },
+		);
+	}
 }
 
 function readGrace(values: FlagValues): number {

@@ -18,6 +18,7 @@ export function addPlanCommand(program: Command, io: CliIo): void {
 		)
 		.argument("<repo>", "org/name on the Hub, or a directory with safetensors files")
 		.option("--workers <n>", "plan for a job of n workers (default: 1)")
+		.option("--local-output", "every worker writes what its ranks hold, to a disk of its own")
 		.option("--json", "the whole plan as JSON, the same bytes on every run");
 	addConversionFlags(command)
 		.addHelpText(
@@ -36,7 +37,11 @@ export function addPlanCommand(program: Command, io: CliIo): void {
 			});
 			await runPlanCommand(
 				io,
-				{ ...options, workers: readCount("--workers", values["workers"]) },
+				{
+					...options,
+					workers: readCount("--workers", values["workers"]),
+					localOutput: values["localOutput"] === true,
+				},
 				values,
 			);
 		});

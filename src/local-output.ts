@@ -1,0 +1,66 @@
+import type { Layout } from "./core/layout.ts";
+import type { ConvertOptions } from "./options.ts";
+import { ranksOfWorker } from "./plan/held-entries.ts";
+import { localSharesOf } from "./plan/local-share.ts";
+import { type Balance, balanceOf } from "./plan/share-facts.ts";
+import type { Plan } from "./plan/types.ts";
+import type { PlannedWorker } from "./planned-workers.ts";
+
+/** What it costs that every worker writes to a disk of its own, beyond one conversion for all. Bytes. */
+export interface LocalOutputCost {
+	/** Fetched more than once, or only because they lie between what is needed. */
+	readonly extraFetchBytes: number;
+	/** Written more than once: what ranks of several workers hold. */
+	readonly extraWriteBytes: number;
+}
+
+/**
+ * The ranks of the training job that a worker writes for; `undefined` when all workers share a directory.
+ *
+ * @param worldSize - Ranks of the training job.
+ * @throws {HfStreamDcpError} `OPTIONS_INVALID` when none were given and the ranks cannot be divided among the workers.
+ */
+export function ranksOf(
+	options: Pick<ConvertOptions, "localOutput" | "ranks" | "worker">,
+	worldSize: number,
+): readonly number[] | undefined {
+	if (!options.localOutput) return undefined;
+	return options.ranks ?? ranksOfWorker(worldSize, options.worker);
+}
+
+/**
+ * What this worker has to do: the plan, or the part of it that its ranks hold.
+ *
+ * @throws {HfStreamDcpError} `OPTIONS_INVALID` when one of the ranks is no rank of the job.
+ */
+export function ownPlanOf(plan: Plan, layout: Layout, ranks: readonly number[] | undefined): Plan {
+	return ranks === undefined ? plan : localSharesOf(plan, layout).shareOf(ranks).plan;
+}
+
+/** What each of `count` workers with disks of their own is to do, and what that costs. @throws {HfStreamDcpError} as {@link ranksOf}. */
+export function plannedLocally(
+	plan: Plan,
+	layout: Layout,
+	count: number,
+): {
+	readonly workers: readonly PlannedWorker[];
+	readonly balance: Balance;
+	readonly local: LocalOutputCost;
+} {
+	const ranks = Array.from({ length: count }, (_, index) =>
+		ranksOfWorker(plan.worldSize, { index, count }),
+	);
+	const { workers, ...local } = localSharesOf(plan, layout).costOf(ranks);
+	return { workers, balance: balanceOf(workers), local };
+}
+
+/** `0-7, 16` */
+export function formatRanks(ranks: readonly number[]): string {
+	const runs: [number, number][] = [];
+	for (const rank of ranks.toSorted((a, b) => a - b)) {
+		const last = runs.at(-1);
+		if (last !== undefined && rank <= last[1] + 1) last[1] = rank;
+		else runs.push([rank, rank]);
+	}
+	return runs.map(([first, end]) => (first === end ? `${first}` : `${first}-${end}`)).join(", ");
+}
