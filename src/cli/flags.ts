@@ -169,50 +169,6 @@ export function addLogFlags(command: Command): Command {
 		.option("--quiet", "no progress; warnings and errors only");
 }
 
-/**
- * A number of seconds as a flag gives it.
- *
- * @returns Milliseconds; `undefined` when the flag was not given.
- * @throws {HfStreamDcpError} `OPTIONS_INVALID`
- */
-export function readSeconds(flag: string, value: unknown): number | undefined {
-	if (value === undefined) return undefined;
-	if (typeof value === "string" && /^\s*\d+(?:\.\d+)?\s*$/.test(value)) return Number(value) * 1000;
-	throw new HfStreamDcpError(
-		"OPTIONS_INVALID",
-		`${flag}: expected a number of seconds, got ${JSON.stringify(value)}`,
-	);
-}
-
-/**
- * A number of at least one as a flag gives it; `undefined` when it was not given.
- *
- * @throws {HfStreamDcpError} `OPTIONS_INVALID`
- */
-export function readCount(flag: string, value: unknown): number | undefined {
-	if (value === undefined) return undefined;
-	if (typeof value === "string" && /^\s*0*[1-9]\d{0,5}\s*$/.test(value)) return Number(value);
-	throw new HfStreamDcpError(
-		"OPTIONS_INVALID",
-		`${flag}: expected a whole number of at least 1, got ${JSON.stringify(value)}`,
-	);
-}
-
-/** Adds the flags that say who does the work of a conversion. */
-export function addWorkerFlags(command: Command): Command {
-	const add = (flags: string, description: string): void => {
-		command.addOption(new Option(flags, description).helpGroup("Workers:"));
-	};
-	add("--workers <n>", "start n workers as processes of this machine, with one log");
-	add("--worker <i/n>", "be worker i of n, from 0 on (default: as the launcher says)");
-	add("--no-takeover", "leave what dead workers left to the next run");
-	add("--lease <seconds>", "a worker is dead after so long without a sign of life (default: 60)");
-	add("--grace <seconds>", "for an orderly stop after SIGTERM (default: 20)");
-	add("--local-output", "--out is on a disk of this machine: write what its ranks hold");
-	add("--ranks <list>", "those ranks, e.g. 0-7,16 (default: worker i of n has the i-th n-th)");
-	return command;
-}
-
 function conflict(short: string, long: string, a: string, b: string): HfStreamDcpError {
 	return new HfStreamDcpError(
 		"OPTIONS_INVALID",

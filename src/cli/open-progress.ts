@@ -1,5 +1,6 @@
 import type { ConvertOptions } from "../index.ts";
-import { type FlagValues, readSeconds } from "./flags.ts";
+import { type FlagValues } from "./flags.ts";
+import { readSeconds } from "./number-flags.ts";
 import type { CliIo } from "./io.ts";
 import { createProgress, type LogFormat, type Progress } from "./progress.ts";
 

@@ -103,6 +103,7 @@ test.each<[string, readonly string[], string]>([
 	["ranks without disks of their own", ["--ranks=0-3"], "--ranks is for --local-output"],
 	["local workers, which share a disk", ["--local-output", "--workers=2"], "share its disks"],
 	["ranks that cannot be divided", ["--local-output", "--worker=0/3"], "3 workers cannot"],
+	["more workers than a machine runs", ["--workers=1025"], "at most 1024"],
 	["a rank that is none", ["--local-output", "--ranks=8"], "rank 8"],
 	["no ranks", ["--local-output", "--ranks=7-2"], "--ranks: expected ranks such as 0-7,16"],
 ])("%s: an error", async (_, flags, message) => {

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
-import { addConversionFlags, addWorkerFlags } from "../../src/cli/flags.ts";
+import { addConversionFlags } from "../../src/cli/flags.ts";
+import { addWorkerFlags } from "../../src/cli/worker-flags.ts";
 import { passedFlags } from "../../src/cli/local-workers/child-flags.ts";
 import { readChildLine } from "../../src/cli/local-workers/child-log.ts";
 import { addTotals } from "../../src/cli/local-workers/job-totals.ts";

@@ -10,14 +10,9 @@ import {
 	parseConvertOptions,
 } from "../../index.ts";
 import { expandHome } from "../expand-home.ts";
-import {
-	addConversionFlags,
-	addWorkerFlags,
-	type FlagValues,
-	readConversionFlags,
-	readCount,
-	readSeconds,
-} from "../flags.ts";
+import { addConversionFlags, type FlagValues, readConversionFlags } from "../flags.ts";
+import { readCount, readSeconds } from "../number-flags.ts";
+import { addWorkerFlags } from "../worker-flags.ts";
 import { formatDuration } from "../format.ts";
 import { examplesHelp, referenceHelp } from "../help.ts";
 import { watchInterrupts } from "../interrupt.ts";
@@ -29,6 +24,9 @@ import { runLocalJob } from "./local-job.ts";
 
 /** Default of `--grace`: less than what SLURM and Kubernetes grant, 30 s. */
 const DEFAULT_GRACE_MS = 20_000;
+
+/** Most workers that one process starts: beyond the cores of any machine. */
+const MOST_LOCAL_WORKERS = 1024;
 
 /** Adds `convert`, the command that runs when no other is named. */
 export function addConvertCommand(program: Command, io: CliIo): Command {
@@ -62,7 +60,7 @@ export function addConvertCommand(program: Command, io: CliIo): Command {
 				isTerminal: io.stderr.isTTY === true,
 			});
 			const options = readOptions(io, repo, values, worker);
-			assertLocal(options, workers);
+			assertFlagsAgree(options, workers);
 			if (workers !== undefined && workers > 1) {
 				const args = ["convert", repo, ...passedFlags(command)];
 				const graceMs = readGrace(values);
@@ -92,11 +90,18 @@ function readOptions(
 }
 
 /** @throws {HfStreamDcpError} `OPTIONS_INVALID` for flags that contradict one another. */
-function assertLocal({ localOutput, ranks }: ConvertOptions, workers = 1): void {
+function assertFlagsAgree({ localOutput, ranks }: ConvertOptions, workers = 1): void {
 	if (ranks !== undefined && !localOutput) {
 		throw new HfStreamDcpError("OPTIONS_INVALID", "--ranks is for --local-output", {
 			hint: "Workers that share a directory share the work; nobody stands for ranks there.",
 		});
+	}
+	if (workers > MOST_LOCAL_WORKERS) {
+		throw new HfStreamDcpError(
+			"OPTIONS_INVALID",
+			`--workers ${workers}: one machine runs at most ${MOST_LOCAL_WORKERS}`,
+			{ hint: "Workers on several machines are started by a launcher, or with --worker i/n." },
+		);
 	}
 	if (localOutput && workers > 1) {
 		throw new HfStreamDcpError(

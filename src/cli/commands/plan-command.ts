@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { parseConversionOptions, prepareConversion, type PrepareOptions } from "../../index.ts";
-import { addConversionFlags, type FlagValues, readConversionFlags, readCount } from "../flags.ts";
+import { addConversionFlags, type FlagValues, readConversionFlags } from "../flags.ts";
+import { readCount } from "../number-flags.ts";
 import { examplesHelp, referenceHelp } from "../help.ts";
 import { watchInterrupts } from "../interrupt.ts";
 import type { CliIo } from "../io.ts";
