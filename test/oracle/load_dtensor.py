@@ -134,6 +134,14 @@ def reads_of(reader, item):
     return [size for offset, size in reader.fs.reads[info.relative_path] if begin <= offset < end]
 
 
+def checkpoint_of(rank, job):
+    """With a disk for every node, a rank sees its node's only."""
+    nodes = job.get("nodes", 0)
+    if nodes == 0:
+        return job["checkpoint"]
+    return f"{job['checkpoint']}/{rank // (job['layout']['world_size'] // nodes)}"
+
+
 def load_on_rank(rank, job):
     layout = job["layout"]
     held = layout["ranks"][str(rank)]
@@ -145,7 +153,7 @@ def load_on_rank(rank, job):
             assert list(expected.get_slice(key).get_shape()) == param["global_shape"], key
             dtype = getattr(torch, job["dtype"]) if job.get("dtype") else expected.get_slice(key)[:0].dtype
             state[key], *places[key] = empty_target(param, dtype, meshes)
-        reader = RecordingReader(job["checkpoint"])
+        reader = RecordingReader(checkpoint_of(rank, job))
         dcp.load(state, storage_reader=reader)
         for key, (shape, offset) in places.items():
             local = state[key].to_local() if isinstance(state[key], DTensor) else state[key]
@@ -208,7 +216,7 @@ def read_layout(job):
 def load(job):
     """Every rank's facts, and the keys the trainer demands beside the keys and dtypes the checkpoint has."""
     layout = read_layout(job)
-    metadata = FileSystemReader(job["checkpoint"]).read_metadata()
+    metadata = FileSystemReader(checkpoint_of(0, {**job, "layout": layout})).read_metadata()
     return {
         "demanded": sorted(layout["params"]),
         "stored": sorted(metadata.state_dict_metadata),

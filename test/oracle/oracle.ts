@@ -21,6 +21,8 @@ export type OracleJob =
 			readonly layout: string;
 			readonly checkpoint: string;
 			readonly expected: string;
+			/** A disk for each of so many nodes: `checkpoint/0`, `checkpoint/1`, …, of which a rank sees its node's. @default one for all */
+			readonly nodes?: number;
 			/** Keeps only the first layers of the layout. */
 			readonly layers?: number;
 			/** Dtype of the trainer's parameters. @default the expected tensors' */

@@ -121,14 +121,46 @@ describe.skipIf("skip" in search)(
 			});
 		}
 
+		/** A mesh with every kind of cut, on 8 ranks or more. */
+		const busy = LAYOUT_CASES.find(
+			({ model, setting }) => model === "qwen3-moe" && setting === "FSDP×TP×EP",
+		)!;
+
+		async function expectLoads(checkpoint: string, nodes?: number) {
+			const report = await oracle.ask({
+				kind: "load",
+				layout: layoutPath(busy.layout),
+				checkpoint,
+				expected: await expectedFile(busy),
+				...(busy.layers === undefined ? {} : { layers: busy.layers }),
+				...(nodes === undefined ? {} : { nodes }),
+			});
+			expect(report.stored).toEqual(report.demanded);
+			expect(report.ranks.map(({ mismatched }) => mismatched)).toEqual(report.ranks.map(() => []));
+		}
+
+		it.each([3, 8])("written by %i workers, each byte fetched once", async (workers) => {
+			const checkpoint = join(folder, `of-${workers}-workers`);
+			const { repeated } = await convert(busy, checkpoint, `--workers=${workers}`);
+			expect(repeated).toBe(0);
+			await expectLoads(checkpoint);
+		});
+
+		it("with a disk for every node: each rank finds what it needs on its own", async () => {
+			const nodes = 4;
+			const checkpoint = join(folder, "disks");
+			for (let node = 0; node < nodes; node++) {
+				const flags = ["--local-output", `--worker=${node}/${nodes}`];
+				await convert(busy, join(checkpoint, String(node)), ...flags);
+			}
+			await expectLoads(checkpoint, nodes);
+		});
+
 		it("the smallest memory budget gives the same files and fetches nothing twice", async () => {
-			const layoutCase = LAYOUT_CASES.find(
-				({ model, setting }) => model === "qwen3-moe" && setting === "FSDP×TP×EP",
-			)!;
 			const [roomy, tight] = [join(folder, "roomy"), join(folder, "tight")];
-			await convert(layoutCase, roomy);
-			const requested = await convert(layoutCase, tight, "--memory", "16MiB", "--connections", "2");
-			await expectEachUsedByteOnce(layoutCase.model, requested);
+			await convert(busy, roomy);
+			const requested = await convert(busy, tight, "--memory", "16MiB", "--connections", "2");
+			await expectEachUsedByteOnce(busy.model, requested);
 			expect(await hashFiles(tight)).toEqual(await hashFiles(roomy));
 		});
 	},

@@ -1,15 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { createProgress } from "../../src/cli/progress.ts";
+import { createProgress, type ProgressOptions } from "../../src/cli/progress.ts";
 import type { ProgressEvent } from "../../src/core/events.ts";
 import { createFakeIo, type FakeTerminal } from "../support/cli-io.ts";
 
 const PLANNED: ProgressEvent = { kind: "planned", fetchBytes: 10e9, writeBytes: 11e9, entries: 4 };
 const STREAM: ProgressEvent = { kind: "phase", phase: "stream" };
 
-function start(
-	terminal: FakeTerminal,
-	options: { format?: "text" | "json"; quiet?: boolean } = {},
-) {
+function start(terminal: FakeTerminal, options: Partial<ProgressOptions> = {}) {
 	const io = createFakeIo(terminal);
 	const progress = createProgress(io, { format: "text", quiet: false, ...options });
 	const emit = (...events: readonly ProgressEvent[]): void => events.forEach(progress.onEvent);
@@ -114,6 +111,58 @@ describe("on a terminal", () => {
 		emit({ kind: "warning", message: "3 tensors dropped" });
 		expect(io.takeErr()).toBe("\r\u001B[2Kwarning: 3 tensors dropped\n");
 	});
+});
+
+describe("one of several workers", () => {
+	const worker = { index: 3, count: 8 };
+
+	test("names itself in a log that all may write to", () => {
+		const { io, progress } = start({}, { worker });
+		progress.warn("careful");
+		io.advance(5000);
+		expect(io.takeErr()).toBe("warning: worker 3: careful\nworker 3: resolving the source\n");
+	});
+
+	test("also as JSON", () => {
+		const { io, progress } = start({}, { worker, format: "json" });
+		progress.warn("careful");
+		expect(JSON.parse(io.takeErr())).toEqual({ kind: "warning", message: "careful", worker: 3 });
+	});
+
+	test("the only one does not", () => {
+		const { io, progress } = start({}, { worker: { index: 0, count: 1 } });
+		progress.warn("careful");
+		expect(io.takeErr()).toBe("warning: careful\n");
+	});
+
+	test("has a last word for the process that started it", () => {
+		const { io, progress, emit } = start({ isLocalWorker: true }, { format: "json" });
+		emit(PLANNED, STREAM, { kind: "received", bytes: 10e9 });
+		progress.stop();
+		expect(JSON.parse(io.takeErr())).toMatchObject({ kind: "progress", receivedBytes: 10e9 });
+	});
+});
+
+test("totals that somebody else added up take the place of the events", () => {
+	const { io, progress } = start({});
+	const totals = {
+		phase: "stream",
+		receivedBytes: 0,
+		writtenBytes: 0,
+		entriesDone: 0,
+		resumedEntries: 0,
+		totals: { fetchBytes: 10e9, entries: 4 },
+	};
+	progress.show(totals);
+	progress.show({ ...totals, receivedBytes: 2e9, entriesDone: 1 });
+	io.advance(5000);
+	expect(io.takeErr()).toBe("2.00 GB of 10.0 GB · 400 MB/s · ETA 20 s · 1/4 entries\n");
+});
+
+test("a log has as many lines as were asked for", () => {
+	const { io } = start({}, { intervalMs: 500 });
+	io.advance(1000);
+	expect(io.takeErr().trim().split("\n")).toHaveLength(2);
 });
 
 describe("as JSON", () => {
