@@ -364,6 +364,13 @@ test("bytes that nobody asked for end their connection and harm no other answer"
 	}
 });
 
+test("a server that takes no connection fails the request, and nothing else", async () => {
+	const server = await startRawServer(good);
+	await server[Symbol.asyncDispose]();
+	await using opened = openPlane(2);
+	await expect(opened.get(server.origin, 0, 10)).rejects.toMatchObject({ code: "NETWORK_FAILED" });
+});
+
 test("a lagging last answer is continued over another connection", async () => {
 	const step = MiB;
 	let calls = 0;

@@ -143,7 +143,8 @@ function socketOpener(origin: string, ca: string | undefined, timeout: number): 
 			socket?.on("session", (latest: Buffer) => {
 				session = latest;
 			});
-			opened(error, socket);
+			// undici leaves the socket out when it failed, whatever its types say.
+			opened(error, socket ?? null);
 		});
 	};
 }
