@@ -1,5 +1,6 @@
 import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { isTaken } from "./is-taken.ts";
 import { syncDirectory } from "./sync-directory.ts";
 import { writing } from "./writing.ts";
 
@@ -20,7 +21,7 @@ async function make(path: string, hasParent: boolean): Promise<void> {
 		await syncDirectory(dirname(path));
 	} catch (error) {
 		const { code } = error as NodeJS.ErrnoException;
-		if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
+		if ((await isTaken(error, path)) && (await stat(path)).isDirectory()) return;
 		if (code !== "ENOENT" || hasParent) throw error;
 		await make(dirname(path), false);
 		await make(path, true);

@@ -1,9 +1,11 @@
-import { type FileHandle, mkdir, open, unlink } from "node:fs/promises";
+import { type FileHandle, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { systemTimers, type Timers } from "./timers.ts";
 import { isGone, type ProcessIdentity, thisProcess } from "./process-identity.ts";
+import { isTaken } from "../files/is-taken.ts";
 import { isThere, listIfThere, readTextIfThere } from "../files/read-file.ts";
 import { writing } from "../files/writing.ts";
+import { makeStateDirectory } from "./job.ts";
 
 /** Signs of life in a lease: as many may get lost, but for one, before a holder is taken for dead. */
 const BEATS_PER_LEASE = 6;
@@ -106,12 +108,12 @@ export class Claims {
 		const path = this.#pathOf(after + 1);
 		return writing("create", path, async () => {
 			// Not recursive: what was removed as a whole must not come back in parts.
-			await mkdir(this.#directory).catch(ignoreExisting);
+			await makeStateDirectory(this.#directory);
 			let handle: FileHandle;
 			try {
 				handle = await open(path, "wx");
 			} catch (error) {
-				if ((error as NodeJS.ErrnoException).code === "EEXIST") return undefined;
+				if (await isTaken(error, path)) return undefined;
 				throw error;
 			}
 			const everyMs = leaseMs / BEATS_PER_LEASE;
@@ -262,8 +264,4 @@ async function write(handle: FileHandle, content: string): Promise<void> {
 	await handle.write(Buffer.from(content), 0, undefined, 0);
 	// Network file systems send it now.
 	await handle.datasync();
-}
-
-function ignoreExisting(error: unknown): void {
-	if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { STATE_NAME } from "../core/checkpoint.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
 import { type EventListener, emitTo } from "../core/events.ts";
+import { isTaken } from "../files/is-taken.ts";
 import { isThere, listIfThere } from "../files/read-file.ts";
 import { makeDirectories } from "../files/make-directories.ts";
 import {
@@ -233,7 +234,7 @@ export async function makeStateDirectory(path: string): Promise<boolean> {
 		await mkdir(path);
 		return true;
 	} catch (error) {
-		if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+		if (await isTaken(error, path)) return false;
 		throw error;
 	}
 }
