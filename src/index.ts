@@ -1,11 +1,6 @@
-export {
-	convert,
-	type ConvertSummary,
-	type FoundSummary,
-	type Preparation,
-	type PrepareOptions,
-	prepareConversion,
-} from "./convert.ts";
+export { convert } from "./conversion/convert.ts";
+export { type Preparation, type PrepareOptions, prepareConversion } from "./conversion/prepare.ts";
+export type { ConvertSummary, FoundSummary } from "./conversion/summary.ts";
 export { inspectCheckpoint, inspectSource } from "./inspect.ts";
 export {
 	type ConversionOptions,
@@ -58,11 +53,11 @@ export { identifyWorker, LOCAL_WORKERS_VARIABLE } from "./launch/identify-worker
 export type { IdentifyRequest } from "./launch/identify-worker.ts";
 export type { LaunchedWorker, Launcher, LaunchEnvironment, Place } from "./launch/types.ts";
 export type { Transport } from "./threads/count-events.ts";
-export type { LocalOutputCost } from "./local-output.ts";
-export type { PlannedWorker } from "./planned-workers.ts";
+export type { LocalOutputCost } from "./conversion/local-output.ts";
+export type { PlannedWorker } from "./conversion/planned-workers.ts";
 export type { Balance } from "./plan/share-facts.ts";
 export type { PlannedThread } from "./threads/plan-threads.ts";
 export type { ShareSummary } from "./threads/run-share.ts";
-export type { WorkedShare } from "./run-job.ts";
+export type { WorkedShare } from "./conversion/run-job.ts";
 export type { JobSummary, WorkerSummary } from "./job/summary.ts";
 export { VERSION } from "./version.ts";

@@ -1,9 +1,9 @@
-import type { Layout } from "./core/layout.ts";
-import type { ConvertOptions } from "./options.ts";
-import { ranksOfWorker } from "./plan/held-entries.ts";
-import { localSharesOf } from "./plan/local-share.ts";
-import { type Balance, balanceOf } from "./plan/share-facts.ts";
-import type { Plan } from "./plan/types.ts";
+import type { Layout } from "../core/layout.ts";
+import type { ConvertOptions } from "../options.ts";
+import { ranksOfWorker } from "../plan/held-entries.ts";
+import { localSharesOf } from "../plan/local-share.ts";
+import { type Balance, balanceOf } from "../plan/share-facts.ts";
+import type { Plan } from "../plan/types.ts";
 import type { PlannedWorker } from "./planned-workers.ts";
 
 /** What it costs that every worker writes to a disk of its own, beyond one conversion for all. Bytes. */

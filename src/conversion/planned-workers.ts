@@ -1,5 +1,5 @@
-import { type Balance, balanceOf, type ShareFacts, shareFactsOf } from "./plan/share-facts.ts";
-import type { Plan } from "./plan/types.ts";
+import { type Balance, balanceOf, type ShareFacts, shareFactsOf } from "../plan/share-facts.ts";
+import type { Plan } from "../plan/types.ts";
 
 /** What one worker of a job is to do. */
 export interface PlannedWorker extends Omit<ShareFacts, "files" | "sourceFiles"> {

@@ -1,21 +1,21 @@
 import { join } from "node:path";
-import type { EventListener } from "./core/events.ts";
-import { isHfStreamDcpError } from "./core/errors.ts";
-import type { OpenedSource } from "./fetch/open-source.ts";
-import { describeSource } from "./fetch/reopen-source.ts";
-import { type HeldShare, openShare } from "./job/held-share.ts";
-import { LIMITS_FOLDER } from "./job/rate-board.ts";
-import type { PreparedJob } from "./job/prepare.ts";
-import { type ShareTurn, shareTurns } from "./job/share-turns.ts";
-import { hubEnvironmentOf } from "./inspect.ts";
-import type { ConvertOptions } from "./options.ts";
-import { shareOf } from "./plan/share.ts";
-import type { Plan } from "./plan/types.ts";
-import type { EventCounts } from "./threads/count-events.ts";
-import type { ThreadsReason } from "./threads/choose-threads.ts";
-import { planThreads, type ThreadsPlan } from "./threads/plan-threads.ts";
-import { runShare, type ShareSummary } from "./threads/run-share.ts";
-import { runThreads } from "./threads/run-threads.ts";
+import type { EventListener } from "../core/events.ts";
+import { isHfStreamDcpError } from "../core/errors.ts";
+import type { OpenedSource } from "../fetch/open-source.ts";
+import { describeSource } from "../fetch/reopen-source.ts";
+import { type HeldShare, openShare } from "../job/held-share.ts";
+import { LIMITS_FOLDER } from "../job/rate-board.ts";
+import type { PreparedJob } from "../job/prepare.ts";
+import { type ShareTurn, shareTurns } from "../job/share-turns.ts";
+import { hubEnvironmentOf } from "../inspect.ts";
+import type { ConvertOptions } from "../options.ts";
+import { shareOf } from "../plan/share.ts";
+import type { Plan } from "../plan/types.ts";
+import type { EventCounts } from "../threads/count-events.ts";
+import type { ThreadsReason } from "../threads/choose-threads.ts";
+import { planThreads, type ThreadsPlan } from "../threads/plan-threads.ts";
+import { runShare, type ShareSummary } from "../threads/run-share.ts";
+import { runThreads } from "../threads/run-threads.ts";
 
 /** What this worker did for one share. */
 export interface WorkedShare {

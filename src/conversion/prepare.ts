@@ -1,0 +1,79 @@
+import { emitTo } from "../core/events.ts";
+import { encodeMetadata } from "../dcp/metadata-writer.ts";
+import type { OpenedSource } from "../fetch/open-source.ts";
+import { inspectSource } from "../inspect.ts";
+import { type LocalOutputCost, ownPlanOf, plannedLocally } from "./local-output.ts";
+import { ranksOfWorker } from "../plan/held-entries.ts";
+import type { ConversionOptions } from "../options.ts";
+import { checkpointIndexOf } from "../plan/checkpoint-index.ts";
+import { shareOf } from "../plan/share.ts";
+import type { Balance } from "../plan/share-facts.ts";
+import { type PlannedWorker, plannedWorkersOf } from "./planned-workers.ts";
+import type { Plan } from "../plan/types.ts";
+import type { ThreadsReason } from "../threads/choose-threads.ts";
+import { type PlannedThread, plannedThreads, planThreads } from "../threads/plan-threads.ts";
+import { demandOf, planConversion } from "./plan-conversion.ts";
+
+/** What a conversion would do; nothing of the weights was fetched. Dispose of it to close its connections. */
+export interface Preparation extends AsyncDisposable {
+	readonly plan: Plan;
+	/** Where the bytes come from. */
+	readonly sourceKind: OpenedSource["kind"];
+	/** Header bytes read from the source. */
+	readonly headerBytes: number;
+	/** Size of `.metadata`. */
+	readonly metadataBytes: number;
+	/** Bytes of `wq`, `wk`, `wv` that a rank will read whole because its model fuses QKV: the most of any rank. */
+	readonly wholeQkvBytes: number;
+	/** What each worker would do: the whole plan when there is one. */
+	readonly workers: readonly PlannedWorker[];
+	/** How even that is. */
+	readonly balance: Balance;
+	/** What it costs that every worker writes to a disk of its own, if it does. */
+	readonly local?: LocalOutputCost | undefined;
+	/** What each thread of the first worker would do on this machine: all of its share when there is one. */
+	readonly threads: readonly PlannedThread[];
+	/** Why there are as many. */
+	readonly threadsReason: ThreadsReason;
+	/** What the user should know of the source, one sentence each. */
+	readonly warnings: readonly string[];
+}
+
+/** What a conversion would be: as a job of how many workers. */
+export interface PrepareOptions extends ConversionOptions {
+	/** Workers of the job; the plan is cut for as many. @default 1 */
+	readonly workers?: number | undefined;
+	/** Whether every worker writes to a disk of its own. @default false */
+	readonly localOutput?: boolean | undefined;
+}
+
+/**
+ * Opens a source, reads its headers and plans the conversion.
+ *
+ * @throws {HfStreamDcpError} every error of the source, the family, the layout and the plan; see `docs/errors.md`.
+ */
+export async function prepareConversion(options: PrepareOptions): Promise<Preparation> {
+	const onEvent = emitTo(options.onEvent);
+	const open = (): Promise<OpenedSource> => inspectSource({ ...options, onEvent });
+	const { workers = 1, localOutput = false } = options;
+	const shares = localOutput ? 1 : workers;
+	const prepared = await planConversion(options, onEvent, shares, open);
+	const { opened, plan, layout, wholeQkvBytes } = prepared;
+	const planned = localOutput ? plannedLocally(plan, layout, workers) : plannedWorkersOf(plan);
+	const first = localOutput
+		? ownPlanOf(plan, layout, ranksOfWorker(plan.worldSize, { index: 0, count: workers }))
+		: shareOf(plan, 0).plan;
+	const threads = planThreads(first, demandOf(options, opened));
+	return {
+		plan,
+		sourceKind: opened.kind,
+		headerBytes: opened.headerBytes,
+		metadataBytes: encodeMetadata(checkpointIndexOf(plan)).length,
+		wholeQkvBytes,
+		...planned,
+		threads: plannedThreads(threads),
+		threadsReason: threads.reason,
+		warnings: opened.warnings,
+		[Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+	};
+}
