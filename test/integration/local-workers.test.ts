@@ -114,15 +114,20 @@ function isRunning(pid: number): boolean {
 	}
 }
 
-/** A Hub that does not send weights of the last file before it is told to. */
+/** A Hub that does not send weights of one file, or of any, before it is told to. */
 class Gate {
 	/** Requests that wait. */
 	waiting = 0;
 	#isOpen = false;
+	readonly #file: string;
+
+	/** @param file - Its name; all files when it is left out. */
+	constructor(file = "") {
+		this.#file = file;
+	}
 
 	readonly intercept: Intercept = ({ record }, next) => {
-		const isLast = record.path.endsWith(WEIGHT_FILES.at(-1) ?? "");
-		if (this.#isOpen || !isWeights(record) || !isLast) next();
+		if (this.#isOpen || !isWeights(record) || !record.path.endsWith(this.#file)) next();
 		else this.waiting++;
 	};
 
@@ -181,7 +186,7 @@ describe("--workers", () => {
 		["SIGINT", 130],
 		["SIGTERM", 143],
 	] as const)("%s stops all of them, and any number goes on", async (signal, exitCode) => {
-		const gate = new Gate();
+		const gate = new Gate(WEIGHT_FILES.at(-1));
 		const { result } = await run({
 			flags: ["--workers=2"],
 			intercept: gate.intercept,
@@ -196,7 +201,7 @@ describe("--workers", () => {
 	});
 
 	test("without the process that started them, workers stop by themselves", async () => {
-		const gate = new Gate();
+		const gate = new Gate(WEIGHT_FILES.at(-1));
 		let workers: readonly number[] = [];
 		const orphan = async ({ child }: CliRun): Promise<void> => {
 			await until(() => gate.waiting > 0);
