@@ -13,6 +13,7 @@ const SHOWN = [
 	"SLURM_PROCID",
 	"SLURM_STEP_NUM_TASKS",
 	"SLURM_NTASKS",
+	"SLURM_NNODES",
 ];
 
 /**
@@ -59,14 +60,17 @@ function isBound(environment: LaunchEnvironment): boolean {
 /** The script of a job of several tasks, outside `srun`: all of the job's tasks but this one are idle. */
 function describeScript(environment: LaunchEnvironment): Finding | undefined {
 	const tasks = numberOf(environment, "SLURM_NTASKS") ?? numberOf(environment, "SLURM_NPROCS");
+	// A script that asked for nodes alone is told no number of tasks.
+	const nodes = numberOf(environment, "SLURM_NNODES") ?? 1;
 	// A shell of salloc has the number of tasks, but no number of its own.
 	if (valueOf(environment, "SLURM_PROCID") === undefined) return undefined;
-	if (tasks === undefined || tasks <= 1) return undefined;
+	if ((tasks ?? nodes) <= 1) return undefined;
+	const size = tasks === undefined ? `${nodes} nodes` : `${tasks} tasks`;
 	return {
 		kind: "part",
 		launcher: "slurm",
 		seen: seenOf(environment, SHOWN),
-		problem: `this is the script of a SLURM job of ${tasks} tasks, and none of the tasks: there is no SLURM_STEP_ID`,
+		problem: `this is the script of a SLURM job of ${size}, and none of the tasks: there is no SLURM_STEP_ID`,
 		hint: "Put srun before the command to run it in every task; or say --workers 1 to do all of it here, --workers n for n processes here.",
 		isSettledByWorkers: true,
 	};

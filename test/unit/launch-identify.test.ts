@@ -324,6 +324,12 @@ describe("what cannot be told", () => {
 			["SLURM_NTASKS=4", "SLURM_PROCID=0", "no SLURM_STEP_ID", "srun before", "--workers 1"],
 		],
 		[
+			"a batch script that asked for nodes alone",
+			{ SLURM_JOB_ID: "7", SLURM_PROCID: "0", SLURM_NNODES: "4" },
+			{},
+			["SLURM_NNODES=4", "4 nodes", "no SLURM_STEP_ID"],
+		],
+		[
 			"the script of a job, if a version of SLURM gives it a step",
 			{ ...script(4), SLURM_STEP_ID: "4294967291" },
 			{},
