@@ -7,7 +7,7 @@ import type { ConvertOptions } from "../options.ts";
 import { identityLines } from "../plan/plan-id.ts";
 import type { Plan } from "../plan/types.ts";
 import { VERSION } from "../version.ts";
-import { at } from "../core/shape.ts";
+import { shareFactsOf } from "../plan/share-facts.ts";
 
 /** What makes a command the same command. Where a path leads is the same on all machines of a job. */
 export function commandOf(options: ConvertOptions): CommandFacts {
@@ -33,15 +33,7 @@ export function commandOf(options: ConvertOptions): CommandFacts {
 
 /** What the workers of a job have to know of a plan. */
 export function jobPlanOf(plan: Plan): JobPlan {
-	const shares = Array.from({ length: plan.shares }, () => {
-		return { entries: 0, files: [] as { readonly name: string; readonly bytes: number }[] };
-	});
-	const owners = new Map<string, number>();
-	for (const { file, share } of plan.entries) {
-		at(shares, share).entries++;
-		owners.set(file, share);
-	}
-	for (const file of plan.files) at(shares, owners.get(file.name) ?? 0).files.push(file);
+	const shares = shareFactsOf(plan).map(({ entries, files }) => ({ entries, files }));
 	return { planId: planIdOf(plan), shares };
 }
 

@@ -1,14 +1,16 @@
 import { join } from "node:path";
 import type { EventListener } from "../core/events.ts";
+import { at } from "../core/shape.ts";
 import { isHfStreamDcpError } from "../core/errors.ts";
 import type { OpenedSource } from "../fetch/open-source.ts";
 import { describeSource } from "../fetch/reopen-source.ts";
 import { type HeldShare, openShare } from "../job/held-share.ts";
 import { LIMITS_FOLDER } from "../job/rate-board.ts";
 import type { PreparedJob } from "../job/prepare.ts";
-import { type ShareTurn, shareTurns } from "../job/share-turns.ts";
+import { isOwnShare, type ShareTurn, shareTurns, unfinishedShares } from "../job/share-turns.ts";
 import { hubEnvironmentOf } from "../inspect.ts";
 import type { ConvertOptions } from "../options.ts";
+import { type ShareFacts, shareFactsOf } from "../plan/share-facts.ts";
 import { shareOf } from "../plan/share.ts";
 import type { Plan } from "../plan/types.ts";
 import type { EventCounts } from "../threads/count-events.ts";
@@ -50,15 +52,12 @@ export interface RunJobInputs {
 export async function runJob(inputs: RunJobInputs): Promise<readonly WorkedShare[]> {
 	const { job, plan, options } = inputs;
 	const worked: WorkedShare[] = [];
-	const planned = { fetchBytes: 0, writeBytes: 0, entries: 0 };
 	const { onEvent } = inputs.counts;
+	const announce = await announcePlanned(plan, job, onEvent);
 	let writtenBytes = 0;
 	for await (const turn of shareTurns(job)) {
 		const own = shareOf(plan, turn.share).plan;
-		planned.fetchBytes += own.totals.fetchBytes;
-		planned.writeBytes += own.totals.writeBytes;
-		planned.entries += own.entries.length;
-		onEvent({ kind: "planned", ...planned });
+		announce(turn.share);
 		if (turn.isTakenOver) onEvent({ kind: "warning", message: describeTakeOver(turn) });
 		const after = { ...inputs, onEvent: writtenAfter(writtenBytes, onEvent) };
 		try {
@@ -76,6 +75,35 @@ export async function runJob(inputs: RunJobInputs): Promise<readonly WorkedShare
 		}
 	}
 	return worked;
+}
+
+/**
+ * Tells how much this worker expects to do: its own shares. What it takes over is added when it does.
+ *
+ * @returns Called with every share that is begun.
+ */
+async function announcePlanned(
+	plan: Plan,
+	job: PreparedJob,
+	onEvent: EventListener,
+): Promise<(share: number) => void> {
+	const facts = shareFactsOf(plan);
+	const known = new Set((await unfinishedShares(job)).filter((share) => isOwnShare(job, share)));
+	const sum = (of: (share: ShareFacts) => number): number =>
+		[...known].reduce((total, share) => total + of(at(facts, share)), 0);
+	const tell = (): void =>
+		onEvent({
+			kind: "planned",
+			fetchBytes: sum(({ fetchBytes }) => fetchBytes),
+			writeBytes: sum(({ writeBytes }) => writeBytes),
+			entries: sum(({ entries }) => entries),
+		});
+	tell();
+	return (share) => {
+		if (known.has(share)) return;
+		known.add(share);
+		tell();
+	};
 }
 
 async function workOn(

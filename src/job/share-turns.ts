@@ -55,6 +55,11 @@ export async function unfinishedShares({
 	);
 }
 
+/** Whether a share is for this worker to begin with. */
+export function isOwnShare({ options }: PreparedJob, share: number): boolean {
+	return share % options.worker.count === options.worker.index;
+}
+
 class Turns {
 	readonly #job: PreparedJob;
 	readonly #claims = new Map<number, Claims>();
@@ -100,8 +105,7 @@ class Turns {
 	}
 
 	#isOwn(share: number): boolean {
-		const { index, count } = this.#job.options.worker;
-		return share % count === index;
+		return isOwnShare(this.#job, share);
 	}
 
 	/** Somebody else working on what is ours is worth a word: perhaps the same command was started twice. */
