@@ -129,12 +129,16 @@ function writeStorageInfo(
 }
 
 function writeSize(out: PickleWriter, sizes: Shape): void {
-	out.shared(`t${sizes.join(",")}`, () => {
+	// Tensors that are cut alike have the same lists, which are known without looking into them.
+	if (out.recall(sizes)) return;
+	const key = sizes.join(",");
+	out.shared(key, () => {
 		out.global("torch", "Size");
 		out.intTuple(sizes);
 		out.op(OP.tuple1);
 		out.op(OP.reduce);
 	});
+	out.alias(sizes, key);
 }
 
 /** `cls.__new__(cls)`: an object whose constructor does not run. */

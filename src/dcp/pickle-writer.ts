@@ -13,7 +13,10 @@ const MAX_SHORT_MEMO_INDEX = 0xff;
  */
 export class PickleWriter {
 	readonly #out = new ByteWriter();
-	readonly #memo = new Map<string, number>();
+	/** Places in the memo. A map for each kind of key: a key that must first be put together costs more than all else. */
+	readonly #strings = new Map<string, number>();
+	readonly #globals = new Map<string, Map<string, number>>();
+	readonly #shared = new Map<unknown, number>();
 	#memoLength = 0;
 
 	constructor() {
@@ -44,18 +47,21 @@ export class PickleWriter {
 	}
 
 	string(text: string): void {
-		this.shared(`s${text}`, () => {
-			this.op(OP.binunicode);
-			this.#out.sizedUtf8(text);
-		});
+		if (this.#recall(this.#strings.get(text))) return;
+		this.op(OP.binunicode);
+		this.#out.sizedUtf8(text);
+		this.#strings.set(text, this.#memoLength);
+		this.memoize();
 	}
 
 	/** The attribute `name` of the Python module `module`: a class, a function, a dtype. */
 	global(module: string, name: string): void {
-		this.shared(`g${module}\n${name}`, () => {
-			this.op(OP.global);
-			this.#out.latin1(`${module}\n${name}\n`);
-		});
+		const names = this.#globals.get(module) ?? new Map<string, number>();
+		if (this.#recall(names.get(name))) return;
+		this.op(OP.global);
+		this.#out.latin1(`${module}\n${name}\n`);
+		this.#globals.set(module, names.set(name, this.#memoLength));
+		this.memoize();
 	}
 
 	/** A tuple of integers. Not shared: each occurrence is written out. */
@@ -66,16 +72,33 @@ export class PickleWriter {
 		this.op(opcode ?? OP.tuple);
 	}
 
-	/** The value that `write` leaves on the stack: written at the first call with this key, fetched from the memo afterwards. */
-	shared(key: string, write: () => void): void {
-		const index = this.#memo.get(key);
-		if (index === undefined) {
-			write();
-			this.#memo.set(key, this.#memoLength);
-			this.memoize();
-		} else {
-			this.#memoOp(index, OP.binget, OP.longBinget);
-		}
+	/**
+	 * The value that `write` leaves on the stack: written at the first call with this key, fetched from the memo afterwards.
+	 *
+	 * @param key - A text, or an object that stands for itself.
+	 */
+	shared(key: unknown, write: () => void): void {
+		if (this.#recall(this.#shared.get(key))) return;
+		write();
+		this.#shared.set(key, this.#memoLength);
+		this.memoize();
+	}
+
+	/** Fetches the value of `key` if there is one. */
+	recall(key: unknown): boolean {
+		return this.#recall(this.#shared.get(key));
+	}
+
+	/** Makes `alias` another key for what was shared under `key`. */
+	alias(alias: unknown, key: unknown): void {
+		const index = this.#shared.get(key);
+		if (index !== undefined) this.#shared.set(alias, index);
+	}
+
+	#recall(index: number | undefined): boolean {
+		if (index === undefined) return false;
+		this.#memoOp(index, OP.binget, OP.longBinget);
+		return true;
 	}
 
 	/** Gives the value on top of the stack the next place in the memo, as Python's pickler does for every container. */

@@ -1,4 +1,3 @@
-import { invariant } from "../core/errors.ts";
 import { at } from "../core/shape.ts";
 import type { Atom, Draft } from "./atoms.ts";
 
@@ -19,25 +18,43 @@ export function groupsOf(
 	atoms: readonly Atom[],
 	lengthOf: (draft: Draft) => number,
 ): readonly Group[] {
-	const leaderOf = leadersOf(atoms);
-	const byLeader = new Map<Draft, { drafts: Set<Draft>; atoms: Atom[] }>();
-	for (const atom of atoms) {
-		const leader = leaderOf(at(atom.drafts, 0));
-		const group = byLeader.get(leader) ?? { drafts: new Set(), atoms: [] };
-		byLeader.set(leader, group);
-		group.atoms.push(atom);
-		for (const draft of atom.drafts) group.drafts.add(draft);
+	const indices = new Map<Draft, number>();
+	for (const { drafts } of atoms) {
+		for (const draft of drafts) if (!indices.has(draft)) indices.set(draft, indices.size);
 	}
-	return [...byLeader.values()]
-		.map((group): Group => {
-			const drafts = [...group.drafts];
-			const fetched = group.atoms.reduce((sum, { bytes }) => sum + bytes, 0);
-			const written = drafts.reduce((sum, draft) => sum + lengthOf(draft), 0);
-			return { drafts, atoms: group.atoms, bytes: fetched + written };
-		})
-		.map((group) => ({ group, first: firstByteOf(group) }))
-		.toSorted((a, b) => a.first.file - b.first.file || a.first.start - b.first.start)
-		.map(({ group }) => group);
+	const leaderOf = leadersOf(atoms, indices);
+	const byLeader = new Map<number, OpenGroup>();
+	const groupAt = (index: number): OpenGroup => {
+		const leader = leaderOf(index);
+		let group = byLeader.get(leader);
+		if (group === undefined) {
+			group = { drafts: [], atoms: [], bytes: 0 };
+			byLeader.set(leader, group);
+		}
+		return group;
+	};
+	for (const [draft, index] of indices) {
+		const group = groupAt(index);
+		group.drafts.push(draft);
+		group.bytes += lengthOf(draft);
+	}
+	for (const atom of atoms) {
+		const group = groupAt(indices.get(at(atom.drafts, 0)) ?? 0);
+		group.atoms.push(atom);
+		group.bytes += atom.bytes;
+	}
+	return [...byLeader.values()].toSorted(compareGroups);
+}
+
+interface OpenGroup extends Group {
+	readonly drafts: Draft[];
+	readonly atoms: Atom[];
+	bytes: number;
+}
+
+function compareGroups(a: Group, b: Group): number {
+	const [first, second] = [firstByteOf(a), firstByteOf(b)];
+	return first.file - second.file || first.start - second.start;
 }
 
 /** The sum of what groups cost. */
@@ -61,27 +78,26 @@ function firstByteOf({ atoms }: Group): { readonly file: number; readonly start:
 	return first ?? BEFORE_ALL;
 }
 
-/** Union-find over drafts: drafts that atoms connect have the same leader. */
-function leadersOf(atoms: readonly Atom[]): (draft: Draft) => Draft {
-	const parents = new Map<Draft, Draft>();
-	const parentOf = (draft: Draft): Draft => parents.get(draft) ?? draft;
-	const leaderOf = (draft: Draft): Draft => {
-		let leader = draft;
-		for (let next = parentOf(leader); next !== leader; next = parentOf(leader)) {
+/** Union-find over drafts, as their indices: drafts that atoms connect have the same leader. */
+function leadersOf(
+	atoms: readonly Atom[],
+	indices: ReadonlyMap<Draft, number>,
+): (index: number) => number {
+	const parents = Int32Array.from({ length: indices.size }, (_, index) => index);
+	const leaderOf = (index: number): number => {
+		let leader = index;
+		while (parents[leader] !== leader) {
 			// Halving the path on the way keeps later searches short.
-			parents.set(leader, parentOf(next));
-			leader = parentOf(leader);
+			const next = parents[parents[leader] ?? 0] ?? 0;
+			parents[leader] = next;
+			leader = next;
 		}
 		return leader;
 	};
 	for (const { drafts } of atoms) {
-		const [first] = drafts;
-		invariant(first !== undefined, "an atom without drafts");
-		for (const draft of drafts) {
-			const leader = leaderOf(draft);
-			const chosen = leaderOf(first);
-			if (leader !== chosen) parents.set(leader, chosen);
-		}
+		if (drafts.length === 1) continue;
+		const first = leaderOf(indices.get(at(drafts, 0)) ?? 0);
+		for (const draft of drafts) parents[leaderOf(indices.get(draft) ?? 0)] = first;
 	}
 	return leaderOf;
 }

@@ -97,7 +97,7 @@ export function cutAtBoundaries(
 	const todo = [map];
 	for (let current = todo.pop(); current !== undefined; current = todo.pop()) {
 		const axis = at(current.axes, position);
-		const part = ends.findIndex((end) => axis.base < end);
+		const part = firstAbove(ends, axis.base);
 		const end = at(ends, part);
 		if (axis.base + reach(current, axis, () => true) < end) {
 			done.push({ map: current, part });
@@ -115,6 +115,17 @@ export function cutAtBoundaries(
 		if (below > 0) todo.push(restrictLoop(current, l, 0, below));
 	}
 	return done;
+}
+
+/** Index of the first number above `value`; `numbers` ascend. */
+function firstAbove(numbers: readonly number[], value: number): number {
+	let [low, high] = [0, numbers.length];
+	while (low < high) {
+		const middle = (low + high) >> 1;
+		if (at(numbers, middle) <= value) low = middle + 1;
+		else high = middle;
+	}
+	return low;
 }
 
 /**

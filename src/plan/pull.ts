@@ -85,17 +85,8 @@ function shifted(axes: readonly AxisIndex[], position: number, by: number): Axis
 	return axes.map((axis, d) => (d === position ? { ...axis, base: axis.base + by } : axis));
 }
 
-function visitParts(
-	expr: Extract<Expr, { kind: "concat" | "stack" }>,
-	map: IndexMap,
-	dtype: Dtype,
-	out: Piece[],
-): void {
-	let end = 0;
-	const ends = expr.parts.map((part) => {
-		end += expr.kind === "stack" ? 1 : at(part.shape, expr.axis);
-		return end;
-	});
+function visitParts(expr: PartsExpr, map: IndexMap, dtype: Dtype, out: Piece[]): void {
+	const ends = endsOf(expr);
 	for (const cut of cutAtBoundaries(map, expr.axis, ends)) {
 		const part = at(expr.parts, cut.part);
 		const axes =
@@ -105,6 +96,24 @@ function visitParts(
 		visit(part, withAxes(cut.map, axes), dtype, out);
 	}
 }
+
+type PartsExpr = Extract<Expr, { kind: "concat" | "stack" }>;
+
+/** One past the last index of each part. A stack of hundreds of experts is asked by hundreds of ranks. */
+function endsOf(expr: PartsExpr): readonly number[] {
+	let ends = knownEnds.get(expr);
+	if (ends === undefined) {
+		let end = 0;
+		ends = expr.parts.map((part) => {
+			end += expr.kind === "stack" ? 1 : at(part.shape, expr.axis);
+			return end;
+		});
+		knownEnds.set(expr, ends);
+	}
+	return ends;
+}
+
+const knownEnds = new WeakMap<PartsExpr, readonly number[]>();
 
 /** Axes of two shapes with the same elements, in the smallest groups of equal product. Half-open spans. */
 function axisGroups(
