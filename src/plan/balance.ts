@@ -23,7 +23,8 @@ export type Shares = readonly (readonly Group[])[];
 /**
  * Divides groups among `count` shares, so that the heaviest costs at most {@link BALANCE} times the mean. Groups stay whole where
  * that is enough. Otherwise they are cut where the seams between shares should be: one cut for a seam, two more where it falls into
- * an expert of a stack; and where that is not enough, because there is no place for a cut near a seam, heavy groups are cut finer step by step, as long as it helps.
+ * an expert of a stack; and where that is not enough, because there is no place for a cut near a seam, heavy groups are cut finer
+ * step by step, as long as it helps.
  *
  * @param groups - In source order.
  */
