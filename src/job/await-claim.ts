@@ -1,11 +1,11 @@
 import type { Claim, Claims, Sighting } from "./claims.ts";
-import { systemTimers, type Timers } from "./timers.ts";
+import { growingWaits, systemTimers, type Timers } from "./timers.ts";
 
 /** What {@link awaitClaim} waits for. */
 export interface AwaitClaimOptions {
 	/** Whether there is nothing left to claim for. Asked before every look. */
 	readonly isDone: () => Promise<boolean>;
-	/** Time between two looks, milliseconds. */
+	/** The longest time between two looks, milliseconds. */
 	readonly everyMs: number;
 	readonly signal?: AbortSignal | undefined;
 	readonly timers?: Timers | undefined;
@@ -22,6 +22,7 @@ export async function awaitClaim(
 	options: AwaitClaimOptions,
 ): Promise<{ readonly claim: Claim; readonly before: Sighting } | undefined> {
 	const { isDone, everyMs, signal, timers = systemTimers } = options;
+	const wait = growingWaits(timers, everyMs, signal);
 	for (;;) {
 		signal?.throwIfAborted();
 		if (await isDone()) return undefined;
@@ -29,6 +30,6 @@ export async function awaitClaim(
 		if (before.state !== "alive") {
 			const claim = await claims.take(before.number);
 			if (claim !== undefined) return { claim, before };
-		} else await timers.wait(everyMs, signal);
+		} else await wait();
 	}
 }

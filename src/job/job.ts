@@ -57,7 +57,7 @@ export interface Job {
 	/** Of the job's state. */
 	readonly path: string;
 	readonly manifest: Manifest;
-	/** Time between two looks at what others do, milliseconds. */
+	/** The longest time between two looks at what others do, milliseconds. */
 	readonly everyMs: number;
 }
 

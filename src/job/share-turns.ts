@@ -3,6 +3,7 @@ import { type Claim, Claims, type Sighting } from "./claims.ts";
 import { endedElsewhere } from "./job.ts";
 import type { PreparedJob } from "./prepare.ts";
 import { shareOfName, sharePath } from "./state.ts";
+import { growingWaits } from "./timers.ts";
 
 /** A share that this process may work on now. */
 export interface ShareTurn {
@@ -29,14 +30,18 @@ const WATCHED_SHARES = 8;
 export async function* shareTurns(job: PreparedJob): AsyncGenerator<ShareTurn> {
 	const { signal } = job.options;
 	const turns = new Turns(job);
+	let wait = growingWaits(job.timers, job.everyMs, signal);
 	for (;;) {
 		signal?.throwIfAborted();
 		if ((await endedElsewhere(job)) !== undefined) return;
 		const left = await turns.left();
 		if (left.length === 0) return;
 		const turn = await turns.next(left);
-		if (turn !== undefined) yield turn;
-		else await job.timers.wait(job.everyMs, signal);
+		if (turn === undefined) await wait();
+		else {
+			yield turn;
+			wait = growingWaits(job.timers, job.everyMs, signal);
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import { Claims } from "./claims.ts";
 import { makeStateDirectory } from "./job.ts";
 import { createRateBoard, LIMITS_FOLDER } from "./rate-board.ts";
 import { decodeSource, encodeSource, type StoredSource } from "./stored-source.ts";
-import { systemTimers, type Timers } from "./timers.ts";
+import { growingWaits, systemTimers, type Timers } from "./timers.ts";
 
 /** Folder of a job's state with what its source is. */
 export const SOURCE_FOLDER = "source";
@@ -21,9 +21,8 @@ export const SOURCE_FOLDER = "source";
 /** In {@link SOURCE_FOLDER}: the folder that comes to be at once, with everything in it. */
 const OPENED_FOLDER = "opened";
 
-/** Time between two looks at who reads the source, milliseconds: from the first to the largest. */
-const FIRST_WAIT_MS = 50;
-const LAST_WAIT_MS = 1000;
+/** The longest time between two looks at who reads the source, milliseconds. */
+const LONGEST_WAIT_MS = 1000;
 
 /** What {@link openJobSource} needs besides what opens a source. */
 export interface JobSourceOptions extends Omit<OpenSourceOptions, "board"> {
@@ -68,15 +67,13 @@ export async function openJobSource(options: JobSourceOptions): Promise<JobSourc
 	const { holder, leaseMs, timers = systemTimers, signal } = options;
 	const claims = new Claims(directory, { holder, leaseMs, timers });
 	const tellLimits = watchLimits(boardOf(options), options.environment, options.onEvent);
-	let waitMs = FIRST_WAIT_MS;
+	const wait = growingWaits(timers, LONGEST_WAIT_MS, signal);
 	for (;;) {
 		signal?.throwIfAborted();
 		const seen = await claims.look();
 		if (seen.state === "alive") {
 			await tellLimits();
-			// At random, so that of many that wait one looks soon after something happened.
-			await timers.wait(waitMs * (0.5 + Math.random()), signal);
-			waitMs = Math.min(LAST_WAIT_MS, waitMs * 1.5);
+			await wait();
 			continue;
 		}
 		// Looked for only when it may be there: clients of network file systems remember for a while that a file is missing.

@@ -33,3 +33,29 @@ export const systemTimers: Timers = {
 			signal?.addEventListener("abort", stop, { once: true });
 		}),
 };
+
+/** The first of the growing waits. */
+const FIRST_WAIT_MS = 50;
+
+/** How much longer each is than the one before. */
+const GROWTH = 1.5;
+
+/**
+ * Waits again and again for something that may come soon, and need not be looked for often if it does not.
+ *
+ * @param mostMs - The longest of the waits, milliseconds, on average.
+ * @returns Called for each wait; each is longer than the one before, give or take a half.
+ */
+export function growingWaits(
+	timers: Timers,
+	mostMs: number,
+	signal?: AbortSignal,
+): () => Promise<void> {
+	let nextMs = Math.min(FIRST_WAIT_MS, mostMs);
+	return async () => {
+		const ms = nextMs;
+		nextMs = Math.min(mostMs, nextMs * GROWTH);
+		// A thousand workers that wait for the same thing must not look all at once.
+		await timers.wait(ms * (0.5 + Math.random()), signal);
+	};
+}
