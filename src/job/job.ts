@@ -1,11 +1,12 @@
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { STATE_NAME } from "../core/checkpoint.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
 import { type EventListener, emitTo } from "../core/events.ts";
 import { isTaken } from "../files/is-taken.ts";
 import { isThere, listIfThere } from "../files/read-file.ts";
 import { makeDirectories } from "../files/make-directories.ts";
+import { syncDirectory } from "../files/sync-directory.ts";
 import {
 	type CommandFacts,
 	differencesOf,
@@ -232,6 +233,8 @@ export async function endedElsewhere({ path, options }: Job): Promise<JobSummary
 export async function makeStateDirectory(path: string): Promise<boolean> {
 	try {
 		await mkdir(path);
+		// What lies in it is made durable in it; it must itself outlive a loss of power.
+		await syncDirectory(dirname(path));
 		return true;
 	} catch (error) {
 		if (await isTaken(error, path)) return false;

@@ -68,10 +68,14 @@ export async function removeJob(path: string): Promise<void> {
 	}
 }
 
-/** Removes what a crash in the middle of {@link removeState} left behind. */
+/** Names in a checkpoint's directory that appear or disappear by a rename, at the end of a job. */
+const RENAMED_NAMES = [STATE_NAME, SUMMARY_NAME, ".metadata"];
+
+/** Removes what crashes in the middle of a commit left behind. The job is over: whoever still tries to commit it fails, rightly. */
 export async function removeLeftovers(directory: string): Promise<void> {
 	for (const name of await listIfThere(directory)) {
-		if (!name.startsWith(`${STATE_NAME}.`) || !isTemporaryName(name)) continue;
+		const isOurs = RENAMED_NAMES.some((renamed) => name.startsWith(`${renamed}.`));
+		if (!isOurs || !isTemporaryName(name)) continue;
 		// What stays behind is in nobody's way.
 		await rm(join(directory, name), { recursive: true, force: true }).catch(() => {});
 	}
