@@ -49,7 +49,9 @@ export interface LocalHubOptions {
 	readonly tokens?: readonly string[] | undefined;
 	/** Entries in one page of a listing. @default 1000, as at the Hub */
 	readonly pageEntries?: number | undefined;
-	/** Host of the CDN. The Hub's is `localhost`. @default "127.0.0.1", so that they differ by more than the port */
+	/** Host of the Hub. @default "localhost" */
+	readonly host?: string | undefined;
+	/** Host of the CDN. @default "127.0.0.1", so that they differ by more than the port */
 	readonly cdnHost?: string | undefined;
 	/** Milliseconds since the epoch. @default Date.now */
 	readonly now?: (() => number) | undefined;
@@ -97,7 +99,8 @@ export async function createLocalHub(options: LocalHubOptions): Promise<LocalHub
 	const hub = serve("hub", (request, response) => handleHub(state, request, response));
 	const cdn = serve("cdn", (request, response) => handleCdn(state, request, response));
 	const cdnHost = options.cdnHost ?? "127.0.0.1";
-	origins.hub = `http://localhost:${await listen(hub, "localhost", options.port ?? 0)}`;
+	const host = options.host ?? "localhost";
+	origins.hub = `http://${host}:${await listen(hub, host, options.port ?? 0)}`;
 	origins.cdn = `http://${cdnHost}:${await listen(cdn, cdnHost, 0)}`;
 	const close = async (): Promise<void> => {
 		await Promise.all([hub, cdn].map(closeServer));
