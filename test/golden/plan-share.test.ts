@@ -173,7 +173,7 @@ describe("shares of every layout torchtitan was asked for", () => {
 		}
 	});
 
-	test("a plan of one share is what it was before plans were cut into shares", () => {
+	test("a checkpoint of one worker is laid out as ever, so that unfinished ones go on", () => {
 		expect(digest.digest("hex")).toBe(
 			"016541a980fab0d3f970717a4c99b74779742de160b8f5993390b194a3a5f216",
 		);
