@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { HfStreamDcpError, invariant } from "../core/errors.ts";
 import type { FinishedEntry } from "../core/ports.ts";
 import { probeWriteMode, type WriteMode } from "../dcp/write-mode.ts";
-import { makeDirectories } from "../files/make-directories.ts";
 import { listIfThere } from "../files/read-file.ts";
 import { replaceFile } from "../files/replace-file.ts";
+import { writing } from "../files/writing.ts";
 import type { Claims } from "./claims.ts";
+import { makeStateDirectory } from "./job.ts";
 import { Journal, readJournal } from "./journal.ts";
 import type { PreparedJob } from "./prepare.ts";
 import {
@@ -72,7 +73,8 @@ export async function openShare(
 	const isOver = earlier !== undefined && (await areOver(turn.claims, earlier.number, number));
 	const attempt = isOver ? earlier.attempt : number;
 	const directory = attemptPath(path, attempt);
-	await makeDirectories(directory);
+	// Not with the folders above it: when the job was finished and its state removed meanwhile, that must not come back.
+	await writing("create", directory, () => makeStateDirectory(directory));
 	const finished = await adopt();
 	const header = { entries: files.entries.length, attempt };
 	const journal = await Journal.create(journalPath(path, number), { header, finished });

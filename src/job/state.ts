@@ -79,4 +79,6 @@ export async function removeLeftovers(directory: string): Promise<void> {
 		// What stays behind is in nobody's way.
 		await rm(join(directory, name), { recursive: true, force: true }).catch(() => {});
 	}
+	// Empty if two that came late made it for a job that turned out to be finished; else it stays.
+	await rmdir(join(directory, STATE_NAME)).catch(() => {});
 }

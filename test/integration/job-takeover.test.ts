@@ -236,6 +236,25 @@ describe("a share whose holder gave it back", () => {
 	});
 });
 
+test("who claimed a share just before the job ended brings nothing of its state back", async () => {
+	const first = await work(0);
+	await first.write(...entries.keys());
+	await first.writer[Symbol.asyncDispose]();
+	await first.end();
+	const late = await joinAs(1);
+	const turn = (await shareTurns(late).next()).value as ShareTurn;
+	// Somebody else finished it all the same, and the job with it.
+	const nothing = { seconds: 0, fetchedBytes: 0, requests: 0, retries: 0, writtenBytes: 0 };
+	await rm(join(first.held.directory, "..", `claim.${turn.claim.number}`));
+	await first.held.finish({ ...nothing, entries: entries.length });
+	await commitJob(first.job, { index: () => index, commit: "local" });
+	await expect(openShare(late, turn, { directory, entries, files })).rejects.toMatchObject({
+		code: "OUTPUT_WRITE",
+	});
+	await turn.claim.release();
+	await expectWhole();
+});
+
 test("the commit of a worker that died in it is done by another", async () => {
 	const worker = await work(0);
 	await worker.write(...entries.keys());
