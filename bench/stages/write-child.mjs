@@ -4,9 +4,10 @@
 import { crc32 } from "@node-rs/crc32";
 import { openSync, readSync, statSync } from "node:fs";
 import { allocatePages } from "../../dist/src/core/page-memory.js";
-import { openCheckpointDirectory } from "../../dist/src/dcp/checkpoint-directory.js";
 import { createEntryWriter } from "../../dist/src/dcp/entry-writer.js";
 import { torchSaveFormat } from "../../dist/src/dcp/torch-save.js";
+import { commitJob } from "../../dist/src/job/commit.js";
+import { holdShare } from "../../test/support/hold-share.mjs";
 
 const PAGE_BYTES = 4096;
 /** Blocks that are being written at once. */
@@ -36,14 +37,14 @@ const before = process.cpuUsage();
 const begun = performance.now();
 const files = entries.map(({ file }) => ({ name: file, bytes: offset + length }));
 const planId = "0".repeat(64);
-const owner = await openCheckpointDirectory({ directory, planId, entries, files, overwrite: true });
+const { job, turn, held } = await holdShare({ directory, planId, entries, files, overwrite: true });
 const writer = createEntryWriter({
-	directory,
+	directory: held.directory,
 	entries,
 	files,
-	writeMode: owner.writeMode,
+	writeMode: held.writeMode,
 	isFinished: () => false,
-	record: (finished) => owner.record(finished),
+	record: (finished) => held.record(finished),
 });
 for (const index of entries.keys()) {
 	let next = 0;
@@ -58,19 +59,20 @@ for (const index of entries.keys()) {
 	await writer.finish(index, crc);
 }
 await writer.flush();
-await owner.commit({
-	tensors: entries.map((entry) => ({
-		fqn: entry.fqn,
-		dtype: "uint8",
-		shape: size,
-		entries: [entry],
-	})),
-	objects: [],
-});
+await writer[Symbol.asyncDispose]();
+const done = { seconds: 0, fetchedBytes: 0, requests: 0, retries: 0, writtenBytes: 0 };
+await held.finish({ ...done, entries: entries.length });
+await held[Symbol.asyncDispose]();
+await turn.claim.release();
+const tensors = entries.map((entry) => ({
+	fqn: entry.fqn,
+	dtype: "uint8",
+	shape: size,
+	entries: [entry],
+}));
+await commitJob(job, { index: () => ({ tensors, objects: [] }), commit: "local" });
 const wallSeconds = (performance.now() - begun) / 1000;
 const { user, system } = process.cpuUsage(before);
-await writer[Symbol.asyncDispose]();
-await owner[Symbol.asyncDispose]();
 const cpuSeconds = (user + system) / 1e6;
 process.stdout.write(
 	`${JSON.stringify({ cpuSeconds, wallSeconds, dataOffset: offset + prefixBytes })}\n`,

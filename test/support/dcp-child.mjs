@@ -2,25 +2,10 @@
 import { readFileSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { createEntryWriter } from "../../dist/src/dcp/entry-writer.js";
-import { openShare } from "../../dist/src/job/held-share.js";
-import { joinJob } from "../../dist/src/job/job.js";
-import { prepareJob } from "../../dist/src/job/prepare.js";
-import { shareTurns } from "../../dist/src/job/share-turns.js";
+import { holdShare } from "./hold-share.mjs";
 
 const { options, data, flushEvery } = JSON.parse(readFileSync(process.argv[2], "utf8"));
-const { directory, planId, entries, files } = options;
-const { job } = await joinJob({
-	...options,
-	worker: { index: 0, count: 1 },
-	command: { model: planId },
-	takeover: true,
-	leaseMs: 60_000,
-	tool: "0.0.0",
-});
-const shares = [{ entries: entries.length, files }];
-const prepared = await prepareJob(job, { planId, shares });
-const turn = (await shareTurns(prepared).next()).value;
-const held = await openShare(prepared, turn, { directory, entries, files });
+const { held } = await holdShare(options);
 const writer = createEntryWriter({
 	...options,
 	directory: held.directory,
