@@ -11,6 +11,7 @@ import { unfinishedShares } from "../job/share-turns.ts";
 import { ownPlanOf, ranksOf } from "./local-output.ts";
 import type { ConvertOptions } from "../options.ts";
 import { checkpointIndexOf } from "../plan/checkpoint-index.ts";
+import { shareFactsOf } from "../plan/share-facts.ts";
 import { runJob } from "./run-job.ts";
 import type { Plan } from "../plan/types.ts";
 import { VERSION } from "../version.ts";
@@ -70,10 +71,11 @@ async function takePart(
 	await using opened = prepared.opened;
 	const ranks = ranksOf(options, plan.worldSize);
 	const own = ownPlanOf(plan, layout, ranks);
-	const job = await prepareJob(joined, jobPlanOf(own));
+	const facts = shareFactsOf(own);
+	const job = await prepareJob(joined, jobPlanOf(own, facts));
 	onEvent({ kind: "phase", phase: "stream" });
 	const demand = demandOf(options, opened);
-	const shares = await runJob({ options, opened, plan: own, job, demand, counts });
+	const shares = await runJob({ options, opened, plan: own, facts, job, demand, counts });
 	const ended = await endJob(job, plan, onEvent);
 	return {
 		...workOf(shares),
@@ -94,7 +96,7 @@ async function takePart(
 
 /** The source, of which one worker asks for all. */
 function openSourceOf(
-	{ path, options: { worker, leaseMs } }: Job,
+	{ path, holder, options: { leaseMs } }: Job,
 	{ repo, revision, environment, connections, signal }: ConvertOptions,
 	onEvent: EventListener,
 ): Promise<OpenedSource> {
@@ -106,7 +108,7 @@ function openSourceOf(
 		signal,
 		onEvent,
 		stateDirectory: path,
-		holder: `worker ${worker.index}`,
+		holder,
 		leaseMs,
 	});
 }

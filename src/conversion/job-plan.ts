@@ -7,7 +7,7 @@ import type { ConvertOptions } from "../options.ts";
 import { identityLines } from "../plan/plan-id.ts";
 import type { Plan } from "../plan/types.ts";
 import { VERSION } from "../version.ts";
-import { shareFactsOf } from "../plan/share-facts.ts";
+import type { ShareFacts } from "../plan/share-facts.ts";
 
 /** What makes a command the same command. Where a path leads is the same on all machines of a job. */
 export function commandOf(options: ConvertOptions): CommandFacts {
@@ -32,8 +32,8 @@ export function commandOf(options: ConvertOptions): CommandFacts {
 }
 
 /** What the workers of a job have to know of a plan. */
-export function jobPlanOf(plan: Plan): JobPlan {
-	const shares = shareFactsOf(plan).map(({ entries, files }) => ({ entries, files }));
+export function jobPlanOf(plan: Plan, facts: readonly ShareFacts[]): JobPlan {
+	const shares = facts.map(({ entries, files }) => ({ entries, files }));
 	return { planId: planIdOf(plan), shares };
 }
 

@@ -1,18 +1,13 @@
 import type { Layout } from "../core/layout.ts";
 import type { ConvertOptions } from "../options.ts";
 import { ranksOfWorker } from "../plan/held-entries.ts";
-import { localSharesOf } from "../plan/local-share.ts";
+import { type LocalCost, localSharesOf } from "../plan/local-share.ts";
 import { type Balance, balanceOf } from "../plan/share-facts.ts";
 import type { Plan } from "../plan/types.ts";
 import type { PlannedWorker } from "./planned-workers.ts";
 
 /** What it costs that every worker writes to a disk of its own, beyond one conversion for all. Bytes. */
-export interface LocalOutputCost {
-	/** Fetched more than once, or only because they lie between what is needed. */
-	readonly extraFetchBytes: number;
-	/** Written more than once: what ranks of several workers hold. */
-	readonly extraWriteBytes: number;
-}
+export type LocalOutputCost = Omit<LocalCost, "workers">;
 
 /**
  * The ranks of the training job that a worker writes for; `undefined` when all workers share a directory.

@@ -10,7 +10,7 @@ import type { PreparedJob } from "../job/prepare.ts";
 import { isOwnShare, type ShareTurn, shareTurns, unfinishedShares } from "../job/share-turns.ts";
 import { hubEnvironmentOf } from "../inspect.ts";
 import type { ConvertOptions } from "../options.ts";
-import { type ShareFacts, shareFactsOf } from "../plan/share-facts.ts";
+import type { ShareFacts } from "../plan/share-facts.ts";
 import { shareOf } from "../plan/share.ts";
 import type { Plan } from "../plan/types.ts";
 import type { EventCounts } from "../threads/count-events.ts";
@@ -37,6 +37,8 @@ export interface RunJobInputs {
 	readonly options: ConvertOptions;
 	readonly opened: OpenedSource;
 	readonly plan: Plan;
+	/** Of the plan's shares. */
+	readonly facts: readonly ShareFacts[];
 	readonly job: PreparedJob;
 	/** What the number of threads depends on. */
 	readonly demand: Parameters<typeof planThreads>[1];
@@ -53,7 +55,7 @@ export async function runJob(inputs: RunJobInputs): Promise<readonly WorkedShare
 	const { job, plan, options } = inputs;
 	const worked: WorkedShare[] = [];
 	const { onEvent } = inputs.counts;
-	const announce = await announcePlanned(plan, job, onEvent);
+	const announce = await announcePlanned(inputs.facts, job, onEvent);
 	let writtenBytes = 0;
 	for await (const turn of shareTurns(job)) {
 		const own = shareOf(plan, turn.share).plan;
@@ -83,11 +85,10 @@ export async function runJob(inputs: RunJobInputs): Promise<readonly WorkedShare
  * @returns Called with every share that is begun.
  */
 async function announcePlanned(
-	plan: Plan,
+	facts: readonly ShareFacts[],
 	job: PreparedJob,
 	onEvent: EventListener,
 ): Promise<(share: number) => void> {
-	const facts = shareFactsOf(plan);
 	const known = new Set((await unfinishedShares(job)).filter((share) => isOwnShare(job, share)));
 	const sum = (of: (share: ShareFacts) => number): number =>
 		[...known].reduce((total, share) => total + of(at(facts, share)), 0);

@@ -5,7 +5,8 @@ import { isGone, type ProcessIdentity, thisProcess } from "./process-identity.ts
 import { isTaken } from "../files/is-taken.ts";
 import { isThere, listIfThere, readTextIfThere } from "../files/read-file.ts";
 import { writing } from "../files/writing.ts";
-import { makeStateDirectory } from "./job.ts";
+import type { Job } from "./job.ts";
+import { makeStateDirectory } from "./state.ts";
 
 /** Signs of life in a lease: as many may get lost, but for one, before a holder is taken for dead. */
 const BEATS_PER_LEASE = 6;
@@ -107,7 +108,6 @@ export class Claims {
 		const { holder, leaseMs } = this.#options;
 		const path = this.#pathOf(after + 1);
 		return writing("create", path, async () => {
-			// Not recursive: what was removed as a whole must not come back in parts.
 			await makeStateDirectory(this.#directory);
 			let handle: FileHandle;
 			try {
@@ -150,6 +150,11 @@ export class Claims {
 	#pathOf(number: number): string {
 		return join(this.#directory, `claim.${number}`);
 	}
+}
+
+/** The claims of a job's workers on what is kept at `path`. */
+export function claimsOn({ holder, options, timers }: Job, path: string): Claims {
+	return new Claims(path, { holder, leaseMs: options.leaseMs, timers });
 }
 
 /** What a claim's file says. */

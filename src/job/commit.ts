@@ -8,7 +8,7 @@ import { listIfThere } from "../files/read-file.ts";
 import { replaceFile } from "../files/replace-file.ts";
 import { writing } from "../files/writing.ts";
 import { awaitClaim } from "./await-claim.ts";
-import { type Claim, Claims } from "./claims.ts";
+import { type Claim, claimsOn } from "./claims.ts";
 import { endedElsewhere } from "./job.ts";
 import { findDataFiles } from "./output.ts";
 import type { PreparedJob } from "./prepare.ts";
@@ -35,8 +35,7 @@ export async function commitJob(
 	inputs: CommitInputs,
 ): Promise<{ readonly summary: JobSummary; readonly isOwn: boolean }> {
 	const { options, timers, everyMs } = job;
-	const holder = `worker ${options.worker.index}`;
-	const claims = new Claims(join(job.planPath, "commit"), { ...options, holder, timers });
+	const claims = claimsOn(job, join(job.planPath, "commit"));
 	let ended: JobSummary | undefined;
 	const isDone = async (): Promise<boolean> => {
 		ended = await endedElsewhere(job);

@@ -6,9 +6,7 @@ import type { FinishedEntry } from "../core/ports.ts";
 import { probeWriteMode, type WriteMode } from "../dcp/write-mode.ts";
 import { listIfThere } from "../files/read-file.ts";
 import { replaceFile } from "../files/replace-file.ts";
-import { writing } from "../files/writing.ts";
 import type { Claims } from "./claims.ts";
-import { makeStateDirectory } from "./job.ts";
 import { Journal, readJournal } from "./journal.ts";
 import type { PreparedJob } from "./prepare.ts";
 import {
@@ -19,14 +17,11 @@ import {
 	stillThere,
 } from "./share-files.ts";
 import type { ShareTurn } from "./share-turns.ts";
-import { shareName, sharePath } from "./state.ts";
-import type { ShareReport } from "./summary.ts";
+import { makeStateDirectory, shareName, sharePath } from "./state.ts";
+import type { ShareReport, WorkFigures } from "./summary.ts";
 
 /** What only the caller of {@link HeldShare.finish} knows. */
-export type ShareResult = Pick<
-	ShareReport,
-	"seconds" | "fetchedBytes" | "requests" | "retries" | "writtenBytes" | "entries"
->;
+export type ShareResult = Omit<WorkFigures, "resumedEntries">;
 
 /** A share that this process holds: its files and its journal. Disposal closes the journal; the claim is to be released after it. */
 export interface HeldShare extends AsyncDisposable {
@@ -74,7 +69,7 @@ export async function openShare(
 	const attempt = isOver ? earlier.attempt : number;
 	const directory = attemptPath(path, attempt);
 	// Not with the folders above it: when the job was finished and its state removed meanwhile, that must not come back.
-	await writing("create", directory, () => makeStateDirectory(directory));
+	await makeStateDirectory(directory);
 	const finished = await adopt();
 	const header = { entries: files.entries.length, attempt };
 	const journal = await Journal.create(journalPath(path, number), { header, finished });

@@ -1,12 +1,9 @@
-import { mkdir } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { STATE_NAME } from "../core/checkpoint.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
 import { type EventListener, emitTo } from "../core/events.ts";
-import { isTaken } from "../files/is-taken.ts";
 import { isThere, listIfThere } from "../files/read-file.ts";
 import { makeDirectories } from "../files/make-directories.ts";
-import { syncDirectory } from "../files/sync-directory.ts";
 import {
 	type CommandFacts,
 	differencesOf,
@@ -53,6 +50,8 @@ export interface Job {
 	readonly options: JobOptions;
 	readonly emit: EventListener;
 	readonly timers: Timers;
+	/** What this worker is called in claims: `worker 3`. */
+	readonly holder: string;
 	/** Of all jobs of the directory, the newest counts. */
 	readonly number: number;
 	/** Of the job's state. */
@@ -187,11 +186,12 @@ async function findFinished(options: JobOptions): Promise<JobSummary | undefined
 }
 
 function jobOf(options: JobOptions, number: number, manifest: Manifest): Job {
-	const { directory, leaseMs, onEvent, timers = systemTimers } = options;
+	const { directory, worker, leaseMs, onEvent, timers = systemTimers } = options;
 	return {
 		options,
 		emit: emitTo(onEvent),
 		timers,
+		holder: `worker ${worker.index}`,
 		number,
 		path: jobPath(directory, number),
 		manifest,
@@ -227,17 +227,4 @@ export async function endedElsewhere({ path, options }: Job): Promise<JobSummary
 			facts: { path },
 		},
 	);
-}
-
-/** A directory of the job's own; made by whoever comes first. Not recursive: what was removed as a whole must not come back in parts. */
-export async function makeStateDirectory(path: string): Promise<boolean> {
-	try {
-		await mkdir(path);
-		// What lies in it is made durable in it; it must itself outlive a loss of power.
-		await syncDirectory(dirname(path));
-		return true;
-	} catch (error) {
-		if (await isTaken(error, path)) return false;
-		throw error;
-	}
 }

@@ -1,11 +1,8 @@
-import { mkdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { HfStreamDcpError } from "../core/errors.ts";
 import { formatLine, parseLine } from "../files/checked-line.ts";
-import { unlessMissing } from "../files/read-file.ts";
-import { replaceFile, temporaryName } from "../files/replace-file.ts";
-import { syncDirectory } from "../files/sync-directory.ts";
-import { writing } from "../files/writing.ts";
+import { publishFolder } from "../files/publish-folder.ts";
+import { readTextIfThere } from "../files/read-file.ts";
 
 /** What a command asks for, name by name, for people: `{ model: "org/name", mesh: "dp-shard 8", … }`. */
 export type CommandFacts = { readonly [name: string]: string };
@@ -33,24 +30,9 @@ const MANIFEST_NAME = "manifest";
  * @returns Whether this process did; otherwise another one was faster.
  * @throws {HfStreamDcpError} `OUTPUT_WRITE`
  */
-export async function publishManifest(path: string, manifest: Manifest): Promise<boolean> {
-	const temporary = temporaryName(path);
-	return writing("create", path, async () => {
-		await mkdir(temporary);
-		try {
-			const text = formatLine(JSON.stringify({ format: FORMAT, ...manifest }));
-			await replaceFile(join(temporary, MANIFEST_NAME), Buffer.from(text));
-			// Fails where there is a directory with something in it: rename(2).
-			await rename(temporary, path);
-			await syncDirectory(join(path, ".."));
-			return true;
-		} catch (error) {
-			await rm(temporary, { recursive: true, force: true }).catch(() => {});
-			// Not by the code: EEXIST, ENOTEMPTY, and over SFTP, which has no code for it, EPERM.
-			if ((await readManifest(path)) !== undefined) return false;
-			throw error;
-		}
-	});
+export function publishManifest(path: string, manifest: Manifest): Promise<boolean> {
+	const text = formatLine(JSON.stringify({ format: FORMAT, ...manifest }));
+	return publishFolder(path, MANIFEST_NAME, Buffer.from(text));
 }
 
 /**
@@ -60,7 +42,7 @@ export async function publishManifest(path: string, manifest: Manifest): Promise
  */
 export async function readManifest(path: string): Promise<Manifest | undefined> {
 	const name = join(path, MANIFEST_NAME);
-	const text = await writing("read", name, () => unlessMissing(() => readFile(name, "utf8")));
+	const text = await readTextIfThere(name);
 	if (text === undefined) return undefined;
 	const rest = parseLine(text.trimEnd());
 	const record =

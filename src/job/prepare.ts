@@ -1,16 +1,22 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { STATE_NAME } from "../core/checkpoint.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
 import type { PlannedFile } from "../dcp/data-files.ts";
 import { isThere, listIfThere } from "../files/read-file.ts";
 import { replaceFile } from "../files/replace-file.ts";
-import { writing } from "../files/writing.ts";
 import { awaitClaim } from "./await-claim.ts";
-import { type Claim, Claims } from "./claims.ts";
-import { type Job, makeStateDirectory } from "./job.ts";
+import { type Claim, claimsOn } from "./claims.ts";
+import type { Job } from "./job.ts";
 import { checkSpace, findCheckpoint, removeCheckpoint } from "./output.ts";
-import { newestJob, PLAN_PREFIX, PREPARED_NAME, removeJob } from "./state.ts";
+import {
+	jobNumbers,
+	jobPath,
+	makeStateDirectory,
+	newestJob,
+	PLAN_PREFIX,
+	PREPARED_NAME,
+	removeJob,
+} from "./state.ts";
 
 /** What a job has to know of its plan. */
 export interface JobPlan {
@@ -54,10 +60,8 @@ export async function prepareJob(job: Job, plan: JobPlan): Promise<PreparedJob> 
 	);
 	if (others.length > 0) throw otherPlan(job, plan, others);
 	const donePath = join(planPath, "done");
-	await writing("create", planPath, async () => {
-		await makeStateDirectory(planPath);
-		await makeStateDirectory(donePath);
-	});
+	await makeStateDirectory(planPath);
+	await makeStateDirectory(donePath);
 	const prepared = { ...job, plan, planPath, donePath };
 	await prepareOnce(prepared);
 	if ((await newestJob(job.options.directory)) === job.number) return prepared;
@@ -79,8 +83,7 @@ function nameOf({ planId }: JobPlan): string {
 async function prepareOnce(job: PreparedJob): Promise<void> {
 	const { options, timers, everyMs } = job;
 	const marker = join(job.planPath, PREPARED_NAME);
-	const holder = `worker ${options.worker.index}`;
-	const claims = new Claims(join(job.planPath, "prepare"), { ...options, holder, timers });
+	const claims = claimsOn(job, join(job.planPath, "prepare"));
 	const { signal } = options;
 	const isDone = (): Promise<boolean> => isThere(marker);
 	const turn = await awaitClaim(claims, { isDone, everyMs, signal, timers });
@@ -105,12 +108,10 @@ async function prepareDirectory(job: PreparedJob, claim: Claim): Promise<void> {
 	const entries = plan.shares.reduce((sum, share) => sum + share.entries, 0);
 	await checkSpace(directory, { files, entries, freed });
 	if (manifest.clear) await removeCheckpoint(directory, async () => !(await claim.isLost()));
-	const root = join(directory, STATE_NAME);
-	for (const name of await listIfThere(root)) {
-		// Of jobs that this one replaces.
-		const path = join(root, name);
-		if (!/^job\.\d+$/.test(name) || path === job.path) continue;
-		await rm(path, { recursive: true, force: true }).catch(() => {});
+	for (const number of await jobNumbers(directory)) {
+		// Of a job that this one replaces.
+		if (number === job.number) continue;
+		await rm(jobPath(directory, number), { recursive: true, force: true }).catch(() => {});
 	}
 }
 

@@ -1,5 +1,5 @@
 import { listIfThere } from "../files/read-file.ts";
-import { type Claim, Claims, type Sighting } from "./claims.ts";
+import { type Claim, type Claims, claimsOn, type Sighting } from "./claims.ts";
 import { endedElsewhere } from "./job.ts";
 import type { PreparedJob } from "./prepare.ts";
 import { shareOfName, sharePath } from "./state.ts";
@@ -127,13 +127,7 @@ class Turns {
 	#claimsOn(share: number): Claims {
 		const known = this.#claims.get(share);
 		if (known !== undefined) return known;
-		const { options, timers } = this.#job;
-		const holder = `worker ${options.worker.index}`;
-		const claims = new Claims(sharePath(this.#job.planPath, share), {
-			holder,
-			leaseMs: options.leaseMs,
-			timers,
-		});
+		const claims = claimsOn(this.#job, sharePath(this.#job.planPath, share));
 		this.#claims.set(share, claims);
 		return claims;
 	}

@@ -1,17 +1,17 @@
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { HfStreamDcpError } from "../core/errors.ts";
 import { findDirectory } from "../fetch/open-directory.ts";
 import { type OpenedSource, openSource, type OpenSourceOptions } from "../fetch/open-source.ts";
 import { describeHere, reopenSource } from "../fetch/reopen-source.ts";
 import { watchLimits } from "../fetch/shared-limits.ts";
-import { isThere, unlessMissing } from "../files/read-file.ts";
-import { syncDirectory } from "../files/sync-directory.ts";
+import { publishFolder } from "../files/publish-folder.ts";
+import { unlessMissing } from "../files/read-file.ts";
 import { writing } from "../files/writing.ts";
 import { VERSION } from "../version.ts";
 import { Claims } from "./claims.ts";
-import { makeStateDirectory } from "./job.ts";
 import { createRateBoard, LIMITS_FOLDER } from "./rate-board.ts";
+import { makeStateDirectory } from "./state.ts";
 import { decodeSource, encodeSource, type StoredSource } from "./stored-source.ts";
 import { growingWaits, systemTimers, type Timers } from "./timers.ts";
 
@@ -20,6 +20,7 @@ export const SOURCE_FOLDER = "source";
 
 /** In {@link SOURCE_FOLDER}: the folder that comes to be at once, with everything in it. */
 const OPENED_FOLDER = "opened";
+const OPENED_NAME = "source";
 
 /** The longest time between two looks at who reads the source, milliseconds. */
 const LONGEST_WAIT_MS = 1000;
@@ -63,7 +64,7 @@ export async function openJobSource(options: JobSourceOptions): Promise<JobSourc
 		return { ...(await openSource(options)), origin: "read" };
 	}
 	const directory = join(options.stateDirectory, SOURCE_FOLDER);
-	await writing("create", directory, () => makeStateDirectory(directory));
+	await makeStateDirectory(directory);
 	const { holder, leaseMs, timers = systemTimers, signal } = options;
 	const claims = new Claims(directory, { holder, leaseMs, timers });
 	const tellLimits = watchLimits(boardOf(options), options.environment, options.onEvent);
@@ -77,8 +78,8 @@ export async function openJobSource(options: JobSourceOptions): Promise<JobSourc
 			continue;
 		}
 		// Looked for only when it may be there: clients of network file systems remember for a while that a file is missing.
-		const stored = seen.state === "none" ? undefined : await readStored(directory);
-		if (stored !== undefined) return reopen(stored, options);
+		const known = seen.state === "none" ? undefined : await readStored(directory);
+		if (known !== undefined) return reopen(known, options);
 		await using claim = await claims.take(seen.number);
 		if (claim === undefined) continue;
 		// Whoever held it may have stored it between the two looks.
@@ -86,7 +87,8 @@ export async function openJobSource(options: JobSourceOptions): Promise<JobSourc
 		if (meanwhile !== undefined) return await reopen(meanwhile, options);
 		const opened = await openSource({ ...options, board: boardOf(options) });
 		try {
-			const won = await store(directory, claim.number, toStored(opened, options));
+			const stored = encodeSource(toStored(opened, options));
+			const won = await publishFolder(join(directory, OPENED_FOLDER), OPENED_NAME, stored);
 			if (won) return { ...opened, origin: "read" };
 		} catch (error) {
 			await opened[Symbol.asyncDispose]();
@@ -109,40 +111,9 @@ function toStored(
 }
 
 async function readStored(directory: string): Promise<StoredSource | undefined> {
-	const path = join(directory, OPENED_FOLDER, "source");
+	const path = join(directory, OPENED_FOLDER, OPENED_NAME);
 	const bytes = await writing("read", path, () => unlessMissing(() => readFile(path)));
 	return bytes === undefined ? undefined : decodeSource(bytes, path);
-}
-
-/**
- * Stores what claim `number` learned. A folder cannot be renamed onto one that is not empty, so the first one stays.
- *
- * @returns Whether it was the first.
- */
-async function store(directory: string, number: number, stored: StoredSource): Promise<boolean> {
-	const attempt = join(directory, `attempt.${number}`);
-	const path = join(attempt, "source");
-	return writing("write", path, async () => {
-		await mkdir(attempt);
-		const handle = await open(path, "wx");
-		try {
-			await handle.writeFile(encodeSource(stored));
-			await handle.sync();
-		} finally {
-			await handle.close();
-		}
-		await syncDirectory(attempt);
-		try {
-			await rename(attempt, join(directory, OPENED_FOLDER));
-		} catch (error) {
-			// Not by the code: file systems have different ones for it.
-			if (!(await isThere(join(directory, OPENED_FOLDER, "source")))) throw error;
-			await rm(attempt, { recursive: true, force: true });
-			return false;
-		}
-		await syncDirectory(directory);
-		return true;
-	});
 }
 
 /** Reads what was stored, over connections of this worker's own. */

@@ -1,8 +1,10 @@
-import { rename, rm, rmdir } from "node:fs/promises";
+import { mkdir, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { STATE_NAME } from "../core/checkpoint.ts";
+import { isTaken } from "../files/is-taken.ts";
 import { listIfThere, unlessMissing } from "../files/read-file.ts";
 import { isTemporaryName, temporaryName } from "../files/replace-file.ts";
+import { syncDirectory } from "../files/sync-directory.ts";
 import { writing } from "../files/writing.ts";
 
 /** Written beside a finished checkpoint: what the job did. */
@@ -20,14 +22,41 @@ export function jobPath(directory: string, number: number): string {
 }
 
 /**
+ * Numbers of the jobs that `directory` has state of.
+ *
+ * @throws {HfStreamDcpError} `OUTPUT_WRITE`
+ */
+export async function jobNumbers(directory: string): Promise<readonly number[]> {
+	const names = await listIfThere(join(directory, STATE_NAME));
+	return names
+		.map((name) => Number(/^job\.(\d+)$/.exec(name)?.[1] ?? 0))
+		.filter((number) => number > 0);
+}
+
+/**
  * Number of the newest job in `directory`; 0 when there is none.
  *
  * @throws {HfStreamDcpError} `OUTPUT_WRITE`
  */
 export async function newestJob(directory: string): Promise<number> {
-	return (await listIfThere(join(directory, STATE_NAME))).reduce((newest, name) => {
-		return Math.max(newest, Number(/^job\.(\d+)$/.exec(name)?.[1] ?? 0));
-	}, 0);
+	return Math.max(0, ...(await jobNumbers(directory)));
+}
+
+/**
+ * A directory of the job's own; made by whoever comes first. Not recursive: what was removed as a whole must not come back in parts.
+ *
+ * @throws {HfStreamDcpError} `OUTPUT_WRITE`
+ */
+export async function makeStateDirectory(path: string): Promise<void> {
+	await writing("create", path, async () => {
+		try {
+			await mkdir(path);
+			// What lies in it is made durable in it; it must itself outlive a loss of power.
+			await syncDirectory(dirname(path));
+		} catch (error) {
+			if (!(await isTaken(error, path))) throw error;
+		}
+	});
 }
 
 /** Name of what belongs to a share: five digits, so that listings are in order. */

@@ -4,6 +4,7 @@ import { type Dtype, itemBytes } from "../core/dtype.ts";
 import { HfStreamDcpError, invariant } from "../core/errors.ts";
 import { at, numel, type Shape } from "../core/shape.ts";
 import type { Source, SourceFile, SourceTensor } from "../core/source.ts";
+import { hex32 } from "../files/checked-line.ts";
 
 /** What the first worker of a job learned of its source, for all others. */
 export interface StoredSource {
@@ -58,7 +59,7 @@ export function encodeSource(stored: StoredSource): Uint8Array {
 		...(config === undefined ? {} : { config: maskNumbers(config) }),
 	};
 	const body = deflateRawSync(JSON.stringify(columns), { level: DEFLATE_LEVEL });
-	const sum = crc32(body).toString(16).padStart(8, "0");
+	const sum = hex32(crc32(body));
 	const head = `hf-stream-dcp source ${FORMAT_VERSION} ${sum} ${body.length}\n`;
 	return Buffer.concat([Buffer.from(head, "latin1"), body]);
 }

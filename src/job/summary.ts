@@ -1,17 +1,8 @@
 import { readTextIfThere } from "../files/read-file.ts";
 import type { CommandFacts } from "./manifest.ts";
 
-/** What was done for one share by whoever finished it. Bytes, but for the counts. */
-export interface ShareReport {
-	readonly share: number;
-	/** Index of the worker. */
-	readonly worker: number;
-	readonly host: string;
-	/** How often it was begun, this time included; more than once after a crash, a stop or a take-over. */
-	readonly attempts: number;
-	/** Whether the worker finished what belonged to another. */
-	readonly takenOver: boolean;
-	/** What follows is of the last attempt. */
+/** What was done, in numbers. Bytes, but for the counts. */
+export interface WorkFigures {
 	readonly seconds: number;
 	readonly fetchedBytes: number;
 	readonly requests: number;
@@ -22,20 +13,25 @@ export interface ShareReport {
 	readonly resumedEntries: number;
 }
 
+/** What was done for one share by whoever finished it: the figures are of the last attempt. */
+export interface ShareReport extends WorkFigures {
+	readonly share: number;
+	/** Index of the worker. */
+	readonly worker: number;
+	readonly host: string;
+	/** How often it was begun, this time included; more than once after a crash, a stop or a take-over. */
+	readonly attempts: number;
+	/** Whether the worker finished what belonged to another. */
+	readonly takenOver: boolean;
+}
+
 /** What one worker did, added up over its shares. */
-export interface WorkerSummary {
+export interface WorkerSummary extends WorkFigures {
 	readonly worker: number;
 	readonly host: string;
 	readonly shares: readonly number[];
 	/** Shares that belonged to others. */
 	readonly takeovers: number;
-	readonly seconds: number;
-	readonly fetchedBytes: number;
-	readonly requests: number;
-	readonly retries: number;
-	readonly writtenBytes: number;
-	readonly entries: number;
-	readonly resumedEntries: number;
 }
 
 /** What a job did; also the content of `summary.json`. What attempts fetched that did not finish their share is not counted. */
