@@ -2,7 +2,6 @@ import { mkdtemp, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { isHfStreamDcpError } from "../../src/core/errors.ts";
 import type { ProgressEvent } from "../../src/core/events.ts";
 import { createLocalHub, type LocalHubOptions } from "../../src/demo/local-hub.ts";
 import type { LocalRepo } from "../../src/demo/local-hub-files.ts";
@@ -21,6 +20,7 @@ import {
 	writeCache,
 	writeFiles,
 } from "../support/open-source-model.ts";
+import { failure } from "../support/failure.ts";
 
 const REPO = "org/model";
 const COMMIT = "0123456789abcdef0123456789abcdef01234567";
@@ -36,15 +36,6 @@ let directories = 0;
 function freshDirectory(): string {
 	directories++;
 	return join(root, `${directories}`);
-}
-
-async function failure(action: Promise<unknown>) {
-	const error: unknown = await action.then(
-		() => new Error("no error"),
-		(reason: unknown) => reason,
-	);
-	if (isHfStreamDcpError(error)) return error;
-	throw error;
 }
 
 function byText(a: string, b: string): number {

@@ -3,7 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { isHfStreamDcpError } from "../../src/core/errors.ts";
 import { DTYPES, type Dtype, itemBytes } from "../../src/core/dtype.ts";
 import type { Source, SourceTensor } from "../../src/core/source.ts";
 import { createLocalHub, type Intercept, type LocalHub } from "../../src/demo/local-hub.ts";
@@ -17,6 +16,7 @@ import { decodeSource, encodeSource, type StoredSource } from "../../src/job/sto
 import { environmentFor } from "../support/fetch-hub.ts";
 import { shard, shardedModel, writeCache, writeFiles } from "../support/open-source-model.ts";
 import { startSourceWorker } from "../support/source-worker.ts";
+import { failure } from "../support/failure.ts";
 
 const REPO = "org/model";
 const COMMIT = "0123456789abcdef0123456789abcdef01234567";
@@ -46,15 +46,6 @@ function settings(hub: LocalHub, more: Partial<JobSourceOptions> = {}) {
 		leaseMs: 60_000,
 		...more,
 	};
-}
-
-async function failure(action: Promise<unknown>) {
-	const error: unknown = await action.then(
-		() => new Error("no error"),
-		(reason: unknown) => reason,
-	);
-	if (isHfStreamDcpError(error)) return error;
-	throw error;
 }
 
 /** First bytes of each tensor, read through the source. */

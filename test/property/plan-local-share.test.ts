@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Expr, fill, permute, slice, source, stack } from "../../src/core/expr.ts";
+import { type Expr, permute, source } from "../../src/core/expr.ts";
 import type { Layout } from "../../src/core/layout.ts";
 import { createPlan } from "../../src/plan/create-plan.ts";
 import { exactRanges, hullsOf, placesOf } from "../../src/plan/footprint.ts";
@@ -11,28 +11,21 @@ import type { PlanShare } from "../../src/plan/share.ts";
 import type { Plan } from "../../src/plan/types.ts";
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import { runPlan } from "../../src/stream/run-plan.ts";
-import { gridLayout, mapFor, plainFormat, sourceFor } from "../support/plan-fixtures.ts";
+import {
+	gridLayout,
+	mapFor,
+	plainFormat,
+	sourceFor,
+	tangledExprs,
+} from "../support/plan-fixtures.ts";
 import { expectedData, memorySink, memorySource, randomFiles } from "../support/stream-fakes.ts";
 
-/** Rows, columns, interleaved transposes, a stack, constants, a tied and an empty tensor. */
+/** The same, and tensors that are cut in many rows and columns. */
 function modelExprs(): Expr[] {
-	const s = (name: string, shape: readonly number[]): Expr => source(name, "bfloat16", shape);
-	const gateUp = s("gate_up", [3, 24, 40]);
-	const embed = s("embed", [40, 24]);
 	return [
-		embed,
-		s("norm", [24]),
-		permute(slice(gateUp, 2, 0, 20), [0, 2, 1]),
-		permute(slice(gateUp, 2, 20, 40), [0, 2, 1]),
-		stack(
-			Array.from({ length: 3 }, (_, e) => s(`experts.${e}`, [20, 24])),
-			0,
-		),
-		permute(s("wide", [120, 90]), [1, 0]),
-		s("tall", [90, 120]),
-		fill([3], 0, "float32"),
-		source("none", "float32", [0, 4]),
-		embed,
+		...tangledExprs(),
+		permute(source("wide", "bfloat16", [120, 90]), [1, 0]),
+		source("tall", "bfloat16", [90, 120]),
 	];
 }
 

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Expr, fill, permute, slice, source, stack } from "../../src/core/expr.ts";
+import { permute, source } from "../../src/core/expr.ts";
 import { componentsOf } from "../../src/plan/components.ts";
 import { createPlan, type PlanInputs } from "../../src/plan/create-plan.ts";
 import { identityLines } from "../../src/plan/plan-id.ts";
@@ -10,28 +10,14 @@ import { balanceOf, shareFactsOf } from "../../src/plan/share-facts.ts";
 import type { Plan } from "../../src/plan/types.ts";
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import { runPlan } from "../../src/stream/run-plan.ts";
-import { gridLayout, mapFor, plainFormat, sourceFor } from "../support/plan-fixtures.ts";
+import {
+	gridLayout,
+	mapFor,
+	plainFormat,
+	sourceFor,
+	tangledExprs,
+} from "../support/plan-fixtures.ts";
 import { expectedData, memorySink, memorySource, randomFiles } from "../support/stream-fakes.ts";
-
-/** Every way in which tiles and entries hang together: interleaved transposes, stacks, constants, a tied and an empty tensor. */
-function modelExprs(): Expr[] {
-	const s = (name: string, shape: readonly number[]): Expr => source(name, "bfloat16", shape);
-	const gateUp = s("gate_up", [3, 24, 40]);
-	const embed = s("embed", [40, 24]);
-	return [
-		embed,
-		s("norm", [24]),
-		permute(slice(gateUp, 2, 0, 20), [0, 2, 1]),
-		permute(slice(gateUp, 2, 20, 40), [0, 2, 1]),
-		stack(
-			Array.from({ length: 3 }, (_, e) => s(`experts.${e}`, [20, 24])),
-			0,
-		),
-		fill([3], 0, "float32"),
-		source("none", "float32", [0, 4]),
-		embed,
-	];
-}
 
 const size = fc.integer({ min: 1, max: 30 });
 
@@ -44,7 +30,7 @@ const inputs = fc
 	})
 	.map(({ layers, parts, perFile, tileBytes }): PlanInputs => {
 		const exprs = [
-			...modelExprs(),
+			...tangledExprs(),
 			...layers.map(({ rows, columns, isTransposed }, i) => {
 				const weight = source(`w${i}`, "float32", [rows, columns]);
 				return isTransposed ? permute(weight, [1, 0]) : weight;

@@ -1,10 +1,9 @@
-import type { Expr } from "../../src/core/expr.ts";
-import { sourcesOf } from "../../src/core/expr.ts";
+import { type Expr, fill, permute, slice, source, sourcesOf, stack } from "../../src/core/expr.ts";
 import { itemBytes } from "../../src/core/dtype.ts";
 import type { Layout, Shard } from "../../src/core/layout.ts";
 import type { EntryFormat } from "../../src/core/ports.ts";
 import type { ModelMap } from "../../src/core/recipe.ts";
-import { numel } from "../../src/core/shape.ts";
+import { numel, type Shape } from "../../src/core/shape.ts";
 import type { Source, SourceTensor } from "../../src/core/source.ts";
 
 /** A container with easily recognised lengths. */
@@ -94,4 +93,24 @@ export function gridLayout(parts: readonly number[], replicas = 1): Layout {
 				}));
 		},
 	};
+}
+
+/** Every way in which tiles and entries hang together: interleaved transposes, stacks, constants, a tied and an empty tensor. */
+export function tangledExprs(): Expr[] {
+	const s = (name: string, shape: Shape): Expr => source(name, "bfloat16", shape);
+	const gateUp = s("gate_up", [3, 24, 40]);
+	const embed = s("embed", [40, 24]);
+	return [
+		embed,
+		s("norm", [24]),
+		permute(slice(gateUp, 2, 0, 20), [0, 2, 1]),
+		permute(slice(gateUp, 2, 20, 40), [0, 2, 1]),
+		stack(
+			Array.from({ length: 3 }, (_, e) => s(`experts.${e}`, [20, 24])),
+			0,
+		),
+		fill([3], 0, "float32"),
+		source("none", "float32", [0, 4]),
+		embed,
+	];
 }
