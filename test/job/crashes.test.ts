@@ -13,7 +13,7 @@ import {
 } from "../support/crash-story.ts";
 import { createJobHub, type JobHub } from "../support/job-hub.ts";
 import { plansFor } from "../support/job-plan.ts";
-import { fingerprint, startWorker } from "../support/job-rig.ts";
+import { BUSY_ARGS, fingerprint, startWorker } from "../support/job-rig.ts";
 import { copyQuickProgram } from "../support/quick-program.ts";
 
 /** Runs that count, and the seed of the first: `CRASH_RUNS=1 CRASH_SEED=42` repeats story 42. */
@@ -27,23 +27,7 @@ const LANES = 3;
 
 const MODEL = createDemoModel();
 const COUNTS = [1, 2, 3, 4];
-/** The smallest memory makes the most tiles: a job has something to lose at every moment. */
-const ARGS = [
-	MODEL.id,
-	"--dp-shard",
-	"4",
-	"--tp",
-	"2",
-	"--ep",
-	"4",
-	"--memory",
-	"16MiB",
-	"--threads",
-	"1",
-	"--lease",
-	"5",
-	"--quiet",
-];
+const ARGS = [MODEL.id, ...BUSY_ARGS, "--lease=5", "--quiet"];
 
 const PEACE: Omit<CrashPhase, "count"> = {
 	victims: [],

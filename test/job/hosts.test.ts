@@ -10,30 +10,14 @@ import { createHosts, type HostProcess, type Hosts, whyNoHosts } from "../suppor
 import { expectEnded, toTheMiddle } from "../support/job-fixture.ts";
 import { createHeldHub, type HeldHub } from "../support/held-hub.ts";
 import { plansFor } from "../support/job-plan.ts";
-import { endOf, fingerprint, startWorker, type WorkerEnd } from "../support/job-rig.ts";
+import { BUSY_ARGS, endOf, fingerprint, startWorker, type WorkerEnd } from "../support/job-rig.ts";
 import { spansOf } from "../support/job-journals.ts";
 import { copyQuickProgram } from "../support/quick-program.ts";
 
 const WORKERS = 3;
 const LEASE_SECONDS = 2;
 const MODEL = createDemoModel();
-const ARGS = [
-	MODEL.id,
-	"--dp-shard",
-	"4",
-	"--tp",
-	"2",
-	"--ep",
-	"4",
-	"--memory",
-	"16MiB",
-	"--threads",
-	"1",
-	"--lease",
-	String(LEASE_SECONDS),
-	"--log-format",
-	"json",
-];
+const ARGS = [MODEL.id, ...BUSY_ARGS, `--lease=${LEASE_SECONDS}`, "--log-format=json"];
 
 const LINKS = ["hub", "files"] as const;
 

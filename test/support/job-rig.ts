@@ -3,6 +3,15 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
+/** A mesh of 8 ranks, and the smallest memory, which makes the most tiles: a job has something to lose at every moment. */
+export const BUSY_ARGS: readonly string[] = [
+	"--dp-shard=4",
+	"--tp=2",
+	"--ep=4",
+	"--memory=16MiB",
+	"--threads=1",
+];
+
 /** A point at which a worker is to be killed, as `crash-points.mjs` understands it. */
 export interface CrashPoint {
 	readonly point: string;
