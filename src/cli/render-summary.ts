@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import type { ConvertOptions, ConvertSummary, FoundSummary, LaunchedWorker } from "../index.ts";
 import { formatBytes, formatDuration, formatTable, plural } from "./format.ts";
 import { describeLoading } from "./load-command.ts";
-import { formatNumbers, renderJob } from "./render-job.ts";
+import { formatNumbers, formatRate, renderJob } from "./render-job.ts";
 import { describeSource, nameRows, qkvRows } from "./render-plan.ts";
 import { describeThreads } from "./render-threads.ts";
 
@@ -43,17 +43,13 @@ export function renderSummary(
 }
 
 function summaryRows(summary: ConvertSummary): string[][] {
-	const { plan, seconds, totals } = summary;
-	const rate = seconds > 0 ? ` (${formatBytes(summary.fetchedBytes / seconds)}/s)` : "";
+	const { plan, totals } = summary;
 	return [
 		["source", describeSource(plan.source)],
 		["checkpoint", resolve(summary.directory)],
 		["mesh", plan.layout],
 		["target", `${plan.target}, family ${plan.family}`],
-		[
-			"fetched",
-			`${formatBytes(summary.fetchedBytes)} in ${plural(summary.requests, "request")}, ${formatDuration(seconds)}${rate}`,
-		],
+		fetchedRow(summary),
 		[
 			"written",
 			`${formatBytes(totals.writeBytes)}: ${plural(totals.files, "file")}, ${plural(totals.entries, "entry", "entries")}; .metadata ${formatBytes(summary.metadataBytes)}`,
@@ -62,6 +58,13 @@ function summaryRows(summary: ConvertSummary): string[][] {
 		...nameRows(plan),
 		...workRows(summary),
 	];
+}
+
+/** What came over the network, and how fast. */
+function fetchedRow({ fetchedBytes, requests, seconds }: ConvertSummary): string[] {
+	const rate = seconds > 0 ? ` (${formatRate(fetchedBytes, seconds)})` : "";
+	const how = `${plural(requests, "request")}, ${formatDuration(seconds)}${rate}`;
+	return ["fetched", `${formatBytes(fetchedBytes)} in ${how}`];
 }
 
 /** How the work was done. */
@@ -105,17 +108,13 @@ function renderWorker(
 	options: ConvertOptions,
 	worker: LaunchedWorker | undefined,
 ): string {
-	const { seconds, fetchedBytes, shares } = summary;
+	const { shares } = summary;
 	const { index, count } = options.worker;
-	const rate = seconds > 0 ? ` (${formatBytes(fetchedBytes / seconds)}/s)` : "";
 	const rows = [
 		["worker", `${index} of ${count}${worker === undefined ? "" : `, ${worker.launcher}`}`],
 		["checkpoint", resolve(summary.directory)],
 		shareRow(summary),
-		[
-			"fetched",
-			`${formatBytes(fetchedBytes)} in ${plural(summary.requests, "request")}, ${formatDuration(seconds)}${rate}`,
-		],
+		fetchedRow(summary),
 		["written", formatBytes(summary.writtenBytes)],
 		...(shares.length === 0 ? [] : workRows({ ...summary, outcome: "committed" })),
 		["outcome", options.localOutput ? LOCAL_OUTCOME : OUTCOMES[summary.outcome]],
