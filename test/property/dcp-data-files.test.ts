@@ -19,6 +19,7 @@ import { DataFiles } from "../../src/dcp/data-files.ts";
 import { MIN_DIRECT_BYTES, splitAtPages } from "../../src/dcp/page-segments.ts";
 import { probeWriteMode, type WriteMode } from "../../src/dcp/write-mode.ts";
 import { randomBytes } from "../support/stream-fakes.ts";
+import { createLastRun } from "../support/last-run.ts";
 
 const KIB = 1024;
 const mode = await probeWriteMode(tmpdir());
@@ -31,7 +32,11 @@ let directory: string;
 beforeEach(() => {
 	directory = mkdtempSync(join(tmpdir(), "data-files-"));
 });
-afterEach(() => rmSync(directory, { recursive: true }));
+const lastRun = createLastRun();
+afterEach(async () => {
+	await lastRun.ended();
+	rmSync(directory, { recursive: true });
+});
 
 /** A file's bytes read from the disk, whatever the page cache holds. */
 function readPastCache(path: string, bytes: number): Uint8Array {
@@ -147,7 +152,7 @@ describe("data files hold what was written, whatever the sizes, places, addresse
 		let count = 0;
 		const property = fc.asyncProperty(stretches, async (chosen) => {
 			const folder = mkdtempSync(join(directory, `${count++}-`));
-			await expectFiles(folder, chosen, "buffered");
+			await lastRun.track(expectFiles(folder, chosen, "buffered"));
 		});
 		await fc.assert(property, bounded);
 	});
@@ -159,7 +164,7 @@ describe("data files hold what was written, whatever the sizes, places, addresse
 			let directBytes = 0;
 			const property = fc.asyncProperty(stretches, async (chosen) => {
 				const folder = mkdtempSync(join(directory, `${count++}-`));
-				const { writes } = await expectFiles(folder, chosen, "direct");
+				const { writes } = await lastRun.track(expectFiles(folder, chosen, "direct"));
 				expect(writes.refusals).toBe(0);
 				directBytes += writes.directBytes;
 			});

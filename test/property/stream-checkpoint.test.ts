@@ -23,6 +23,7 @@ import { evaluateExpr } from "../support/naive-expr.ts";
 import { largeBytes, largeJobs, largePlan } from "../support/large-plan.ts";
 import { gridLayout, mapFor, sourceFor } from "../support/plan-fixtures.ts";
 import { memorySource, randomFiles } from "../support/stream-fakes.ts";
+import { createLastRun } from "../support/last-run.ts";
 
 const MiB = 2 ** 20;
 
@@ -93,14 +94,11 @@ interface RoundTrip {
 	readonly writes: WriteCounters;
 }
 
-/** Settles when the last round trip has ended: fast-check leaves the one that runs when its time is over to itself. */
-let ended: Promise<unknown> = Promise.resolve();
+const lastRun = createLastRun();
 
 /** Converts into `directory`, and reads every chunk back. */
 function expectRoundTrip(...inputs: Parameters<typeof roundTrip>): Promise<RoundTrip> {
-	const running = roundTrip(...inputs);
-	ended = running.catch(() => {});
-	return running;
+	return lastRun.track(roundTrip(...inputs));
 }
 
 async function roundTrip(
@@ -149,7 +147,7 @@ async function inTemporaryFolder(test_: (root: string) => Promise<void>): Promis
 	try {
 		await test_(root);
 	} finally {
-		await ended;
+		await lastRun.ended();
 		await rm(root, { recursive: true });
 	}
 }
