@@ -1,11 +1,12 @@
 import { DTYPES, type Dtype } from "./dtype.ts";
 import { HfStreamDcpError } from "./errors.ts";
+import type { ElementCodec, ScaleCodec } from "./quantisation.ts";
 import { at, formatShape, numel, type Shape, shapesEqual } from "./shape.ts";
 
 /**
  * How a target tensor is made of source tensors: the recipe algebra. Plain data; every node carries the shape and dtype of
- * its value, so that a recipe is checked when it is built. Relayout nodes are exact index maps; `cast` is the only node
- * that changes a value.
+ * its value, so that a recipe is checked when it is built. Relayout nodes are exact index maps; only `cast` and `dequant`
+ * make values of values.
  */
 export type Expr =
 	| SourceExpr
@@ -15,7 +16,8 @@ export type Expr =
 	| ConcatExpr
 	| StackExpr
 	| FillExpr
-	| CastExpr;
+	| CastExpr
+	| DequantExpr;
 
 interface Typed {
 	readonly shape: Shape;
@@ -74,6 +76,23 @@ export interface FillExpr extends Typed {
 export interface CastExpr extends Typed {
 	readonly kind: "cast";
 	readonly of: Expr;
+}
+
+/**
+ * Quantised weights times the scales of their blocks: element `i` is the product, in float32, of the element `i` of `weight` and
+ * of the scale `⌊i / block⌋` of `scales`, axis by axis. Made by `core/dequant.ts`.
+ */
+export interface DequantExpr extends Typed {
+	readonly kind: "dequant";
+	readonly dtype: "float32";
+	/** Its elements in row-major order are those of the value; of a packed codec, several to a byte. */
+	readonly weight: SourceExpr;
+	readonly codec: ElementCodec;
+	/** Of as many dimensions as the value: `⌈shape / block⌉`. */
+	readonly scales: SourceExpr;
+	readonly scaleCodec: ScaleCodec;
+	/** Elements under one scale, along every axis of the value. */
+	readonly block: Shape;
 }
 
 function invalid(message: string): HfStreamDcpError {
@@ -203,6 +222,7 @@ export function sourcesOf(expr: Expr): readonly SourceExpr[] {
 		if (node.kind === "source") {
 			if (!found.has(node.name)) found.set(node.name, node);
 		} else if (node.kind === "concat" || node.kind === "stack") node.parts.forEach(visit);
+		else if (node.kind === "dequant") [node.weight, node.scales].forEach(visit);
 		else if (node.kind !== "fill") visit(node.of);
 	};
 	visit(expr);

@@ -1,5 +1,6 @@
 import type { Box } from "./box.ts";
 import type { Dtype } from "./dtype.ts";
+import type { DequantDtype, ElementCodec, ScaleCodec } from "./quantisation.ts";
 import type { Shape } from "./shape.ts";
 
 /** Bytes `start` up to but not including `end` of a source file. */
@@ -65,14 +66,57 @@ export interface FillPiece {
 	readonly dims: readonly PieceDim[];
 }
 
+/** One loop of a {@link DequantPiece}. Strides in elements and in scales, not negative. */
+export interface DequantDim extends PieceDim {
+	readonly scaleStride: number;
+}
+
+/**
+ * A strided gather of quantised elements, each multiplied by its scale. For every index vector `i` over `dims`:
+ * `target[targetOffset + Σ i·targetStride] = round(element[sourceOffset + Σ i·sourceStride] × scale[scaleOffset + Σ i·scaleStride])`.
+ * The product is a float32; `round` is a cast as in {@link GatherPiece}. A NaN is the canonical quiet NaN.
+ */
+export interface DequantPiece {
+	readonly kind: "dequant";
+	/** Name of the tensor of the elements. */
+	readonly source: string;
+	readonly codec: ElementCodec;
+	/** Name of the tensor of the scales. */
+	readonly scales: string;
+	readonly scaleCodec: ScaleCodec;
+	readonly targetDtype: DequantDtype;
+	/** Elements from the start of the tensor; of a packed codec, several to a byte. */
+	readonly sourceOffset: number;
+	/** Scales from the start of their tensor. */
+	readonly scaleOffset: number;
+	readonly targetOffset: number;
+	/** Sorted and merged as in {@link GatherPiece}, where neighbours are contiguous on all three sides. */
+	readonly dims: readonly DequantDim[];
+}
+
 /** How a part of a box is made. */
-export type Piece = GatherPiece | FillPiece;
+export type Piece = GatherPiece | FillPiece | DequantPiece;
 
 /** A piece with its source bytes found in staging memory. Byte offsets. */
-export interface ReshardOp {
-	readonly piece: Piece;
+export type ReshardOp = MoveOp | DequantOp;
+
+/** A {@link ReshardOp} that reads at most one source tensor. */
+export interface MoveOp {
+	readonly piece: GatherPiece | FillPiece;
 	/** Byte offset in the staging memory of source element `piece.sourceOffset`. 0 for a fill. */
 	readonly stagingOffset: number;
+}
+
+/** A {@link ReshardOp} that reads elements and their scales. */
+export interface DequantOp {
+	readonly piece: DequantPiece;
+	/**
+	 * Byte offset in the staging memory of element `piece.sourceOffset`; of elements of half a byte, of the byte that holds it: an odd
+	 * `piece.sourceOffset` is its upper half.
+	 */
+	readonly stagingOffset: number;
+	/** Byte offset in the staging memory of scale `piece.scaleOffset`. */
+	readonly scaleStagingOffset: number;
 }
 
 /** Makes target bytes from staged source bytes. */

@@ -81,6 +81,15 @@ function usesIn(expr: Expr, box: Box): readonly Use[] {
 						size: inner.size.toSpliced(expr.axis, 1),
 					}),
 			);
+		case "dequant": {
+			// A scale may serve elements of several parts, each of which counts for its share of it.
+			const share = boxNumel(box) / Math.max(1, numel(expr.shape));
+			return [expr.weight, expr.scales].map(({ name, shape }) => ({
+				source: name,
+				count: numel(shape) * share,
+				box: undefined,
+			}));
+		}
 		default:
 			return expr satisfies never;
 	}

@@ -3,6 +3,7 @@ import { assertNever, HfStreamDcpError } from "../core/errors.ts";
 import type { Dtype } from "../core/dtype.ts";
 import type { Expr } from "../core/expr.ts";
 import type { Piece, PieceDim } from "../core/ports.ts";
+import type { DequantDtype } from "../core/quantisation.ts";
 import { at, contiguousStrides, numel, type Shape } from "../core/shape.ts";
 import {
 	type AxisIndex,
@@ -11,6 +12,7 @@ import {
 	type IndexMap,
 	withAxes,
 } from "./index-map.ts";
+import { dequantPieces } from "./pull-dequant.ts";
 
 /**
  * The pieces that make one box of an expression's value.
@@ -76,9 +78,17 @@ function visit(expr: Expr, map: IndexMap, dtype: Dtype, out: Piece[]): void {
 		case "stack":
 			visitParts(expr, map, dtype, out);
 			return;
+		case "dequant":
+			for (const piece of dequantPieces(expr, map, dequantDtype(dtype))) out.push(piece);
+			return;
 		default:
 			assertNever(expr);
 	}
+}
+
+function dequantDtype(dtype: Dtype): DequantDtype {
+	if (dtype === "float32" || dtype === "bfloat16" || dtype === "float16") return dtype;
+	throw new HfStreamDcpError("RECIPE_INVALID", `quantised weights cannot be stored as ${dtype}`);
 }
 
 function shifted(axes: readonly AxisIndex[], position: number, by: number): AxisIndex[] {

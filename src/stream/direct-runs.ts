@@ -12,7 +12,7 @@ export const MIN_RUN_BYTES: number = 64 * 1024;
 
 /** Length of a piece whose source bytes are its target bytes as they stand; `undefined` for any other piece. */
 export function contiguousBytes(piece: Piece): number | undefined {
-	if (piece.kind === "fill" || piece.sourceDtype !== piece.targetDtype) return undefined;
+	if (piece.kind !== "gather" || piece.sourceDtype !== piece.targetDtype) return undefined;
 	const [dim, ...more] = piece.dims;
 	const isRun = dim === undefined || (dim.sourceStride === 1 && dim.targetStride === 1);
 	if (!isRun || more.length > 0) return undefined;

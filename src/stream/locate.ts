@@ -44,6 +44,7 @@ export function locate(
 	const ops: ReshardOp[] = [];
 	for (const piece of pieces) {
 		if (piece.kind === "fill") ops.push({ piece, stagingOffset: 0 });
+		else if (piece.kind === "dequant") invariant(false, "quantised pieces are not located yet");
 		else if (piece.dims.every((dim) => dim.size > 0)) locateGather(piece, places, staged, ops);
 	}
 	return ops;

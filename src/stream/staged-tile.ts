@@ -78,7 +78,7 @@ function directSources(run: RunState, part: PlanPart): DirectSource[] {
 	const first = placeIn(entry.box, part.box);
 	return pull(expr, part.box).flatMap((piece) => {
 		const bytes = contiguousBytes(piece);
-		if (piece.kind === "fill" || bytes === undefined || bytes < MIN_RUN_BYTES) return [];
+		if (piece.kind !== "gather" || bytes === undefined || bytes < MIN_RUN_BYTES) return [];
 		const place = places.get(piece.source);
 		if (place === undefined) return [];
 		const start = place.begin + piece.sourceOffset * width;

@@ -45,6 +45,8 @@ function elementAt(expr: Expr, index: readonly number[]): string {
 			}
 			throw new Error("outside");
 		}
+		case "dequant":
+			throw new Error("not a relayout");
 	}
 }
 
@@ -62,6 +64,7 @@ function indicesOf(box: Box): number[][] {
 function written(pieces: readonly Piece[], elements: number): (string | undefined)[] {
 	const out: (string | undefined)[] = Array.from({ length: elements }, () => undefined);
 	for (const piece of pieces) {
+		if (piece.kind === "dequant") throw new Error("not a relayout");
 		let places = [
 			{ from: piece.kind === "gather" ? piece.sourceOffset : 0, to: piece.targetOffset },
 		];

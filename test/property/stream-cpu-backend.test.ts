@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Dtype, DTYPES, itemBytes } from "../../src/core/dtype.ts";
-import type { Piece, PieceDim, ReshardBackend } from "../../src/core/ports.ts";
+import type { MoveOp, PieceDim, ReshardBackend } from "../../src/core/ports.ts";
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import { runNaively } from "../support/naive-pieces.ts";
 
@@ -86,7 +86,7 @@ function randomBytes(length: number, seed: number): Uint8Array {
 
 /** Runs the piece with every back end and naively, on memory where every byte outside the piece must stay as it is. */
 async function expectSame(
-	piece: Piece,
+	piece: MoveOp["piece"],
 	layout: Layout,
 	at: { readonly stagingStart: number; readonly targetStart: number; readonly seed: number },
 ): Promise<void> {
@@ -161,7 +161,13 @@ describe("the CPU back end equals the definition of a piece", () => {
 			fc.asyncProperty(cases, layouts, places, async ([dtype, value], layout, at) => {
 				const dims = layout.dims.map((dim) => ({ ...dim, sourceStride: 0 }));
 				const { targetOffset } = at;
-				const piece: Piece = { kind: "fill", value, targetDtype: dtype, targetOffset, dims };
+				const piece: MoveOp["piece"] = {
+					kind: "fill",
+					value,
+					targetDtype: dtype,
+					targetOffset,
+					dims,
+				};
 				await expectSame(piece, layout, at);
 			}),
 			{ numRuns: 200, interruptAfterTimeLimit: 10_000 },

@@ -49,6 +49,8 @@ export function evaluateExpr(expr: Expr, read: ReadSource): Uint8Array {
 				expr.parts.map((part) => evaluateExpr(part, read)),
 				product(expr.shape.slice(0, expr.axis)),
 			);
+		case "dequant":
+			throw new Error("not written yet");
 	}
 }
 

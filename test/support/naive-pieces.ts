@@ -29,6 +29,7 @@ function elementOf(
 	from: number,
 	read: (source: string, offset: number, bytes: number) => Uint8Array,
 ): Uint8Array {
+	if (piece.kind === "dequant") throw new Error("not written yet");
 	if (piece.kind === "fill") return encodeElement(piece.value, piece.targetDtype);
 	const { sourceDtype, targetDtype } = piece;
 	const width = itemBytes(sourceDtype);

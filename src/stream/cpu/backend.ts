@@ -1,9 +1,10 @@
 import { endianness } from "node:os";
 import { invariant } from "../../core/errors.ts";
-import type { ReshardBackend, ReshardOp } from "../../core/ports.ts";
+import type { DequantOp, ReshardBackend, ReshardOp } from "../../core/ports.ts";
 import { type KernelAllocator, type KernelMemory, loadKernels } from "../wasm/kernels.ts";
 import { runGather } from "../wasm/run-gather.ts";
 import { cast } from "./cast.ts";
+import { dequant } from "./dequant.ts";
 import { fill } from "./fill.ts";
 import { gather } from "./gather.ts";
 
@@ -46,11 +47,16 @@ export function createCpuBackend(options: CpuBackendOptions = {}): ReshardBacken
 }
 
 function runOp(
-	{ piece, stagingOffset }: ReshardOp,
+	op: ReshardOp,
 	memory: KernelMemory | undefined,
 	staging: Uint8Array,
 	target: Uint8Array,
 ): void {
+	if (op.piece.kind === "dequant") {
+		dequant(op as DequantOp, staging, target);
+		return;
+	}
+	const { piece, stagingOffset } = op;
 	if (piece.kind === "fill") {
 		fill(piece, target);
 		return;

@@ -1,0 +1,110 @@
+import type { DequantExpr } from "../core/expr.ts";
+import type { DequantDim, DequantPiece } from "../core/ports.ts";
+import type { DequantDtype } from "../core/quantisation.ts";
+import { at, contiguousStrides } from "../core/shape.ts";
+import { type AxisIndex, divideAxis, type IndexMap } from "./index-map.ts";
+
+/** The pieces that make the elements of `map`, whose axes are those of the value of `expr`. Cut where the scale is not affine. */
+export function dequantPieces(
+	expr: DequantExpr,
+	map: IndexMap,
+	targetDtype: DequantDtype,
+): readonly DequantPiece[] {
+	return divideIntoBlocks(expr, map).map((divided) => {
+		const { elements, scales } = axesOf(expr, divided);
+		const source = linear(elements, expr.shape, divided);
+		const scale = linear(scales, expr.scales.shape, divided);
+		return {
+			kind: "dequant",
+			source: expr.weight.name,
+			codec: expr.codec,
+			scales: expr.scales.name,
+			scaleCodec: expr.scaleCodec,
+			targetDtype,
+			sourceOffset: source.offset,
+			scaleOffset: scale.offset,
+			targetOffset: divided.targetOffset,
+			dims: mergedDims(divided, source.strides, scale.strides),
+		};
+	});
+}
+
+/** Replaces every axis of more than one element to a scale by two: the block, and the element in the block. */
+function divideIntoBlocks(expr: DequantExpr, map: IndexMap): readonly IndexMap[] {
+	let maps: readonly IndexMap[] = [map];
+	// From the last axis to the first, so that the positions of those still to come stay what they are.
+	for (let d = expr.block.length - 1; d >= 0; d--) {
+		const block = at(expr.block, d);
+		if (block > 1) maps = maps.flatMap((one) => divideAxis(one, d, block));
+	}
+	return maps;
+}
+
+/** The index of the element and that of its scale, axis by axis. */
+function axesOf(
+	{ block }: DequantExpr,
+	{ axes }: IndexMap,
+): { readonly elements: readonly AxisIndex[]; readonly scales: readonly AxisIndex[] } {
+	const elements: AxisIndex[] = [];
+	const scales: AxisIndex[] = [];
+	let next = 0;
+	for (const size of block) {
+		const outer = at(axes, next++);
+		scales.push(outer);
+		if (size === 1) {
+			elements.push(outer);
+			continue;
+		}
+		const inner = at(axes, next++);
+		elements.push({
+			base: outer.base * size + inner.base,
+			steps: outer.steps.map((step, l) => step * size + at(inner.steps, l)),
+		});
+	}
+	return { elements, scales };
+}
+
+/** Row-major offset and strides of indices into a tensor of `shape`. */
+function linear(
+	axes: readonly AxisIndex[],
+	shape: readonly number[],
+	{ loops }: IndexMap,
+): { readonly offset: number; readonly strides: readonly number[] } {
+	const unit = contiguousStrides(shape);
+	let offset = 0;
+	const strides = loops.map(() => 0);
+	for (const [d, { base, steps }] of axes.entries()) {
+		offset += base * at(unit, d);
+		for (const [l, step] of steps.entries()) strides[l] = at(strides, l) + step * at(unit, d);
+	}
+	return { offset, strides };
+}
+
+/** As `mergedDims` of `pull.ts`, with neighbours contiguous on all three sides. */
+function mergedDims(
+	{ loops }: IndexMap,
+	sourceStrides: readonly number[],
+	scaleStrides: readonly number[],
+): DequantDim[] {
+	const dims = loops
+		.map(({ size, targetStride }, l) => ({
+			size,
+			sourceStride: at(sourceStrides, l),
+			targetStride,
+			scaleStride: at(scaleStrides, l),
+		}))
+		.filter(({ size }) => size > 1)
+		.toSorted((a, b) => b.targetStride - a.targetStride);
+	const merged: DequantDim[] = [];
+	for (const dim of dims) {
+		const outer = merged.at(-1);
+		const continues =
+			outer !== undefined &&
+			outer.targetStride === dim.targetStride * dim.size &&
+			outer.sourceStride === dim.sourceStride * dim.size &&
+			outer.scaleStride === dim.scaleStride * dim.size;
+		if (continues) merged[merged.length - 1] = { ...dim, size: outer.size * dim.size };
+		else merged.push(dim);
+	}
+	return merged;
+}
