@@ -23,6 +23,11 @@ export interface Family {
 	 * `hidden` and `head_dim` too.
 	 */
 	readonly numbers: { readonly [name: string]: NumberRule };
+	/**
+	 * Whether the trainer's model has an embedding and a head of its own even where the export ties them. Both are stored either way;
+	 * but only what is one parameter must lie on one pipeline stage. @default false
+	 */
+	readonly unties?: boolean | undefined;
 	/** In the order of the trainer's state dict. */
 	readonly items: readonly FamilyItem[];
 	/** Source tensors that the trainer has no use for, unless a rule takes them. */
@@ -59,8 +64,9 @@ export interface EachItem {
 }
 
 /**
- * Exactly one of several lists; the one whose source tensors are there. Layers that may be dense or routed, and exports that may
- * be written in more than one way.
+ * Exactly one of several lists: the one whose source tensors are there, by name. Where several have as many, as when an export
+ * may be written transposed, it is the first of them whose shapes fit. Layers that may be dense or routed, and exports that may be
+ * written in more than one way.
  */
 export interface OneOfItem {
 	readonly kind: "oneOf";

@@ -130,7 +130,8 @@ function runOneOf(item: OneOfItem, indices: Indices, run: Run): void {
 	const scores = item.choices.map((choice) => presence(choice, indices, run.index, run.prefix));
 	const best = Math.max(...scores);
 	if (best > 0) {
-		runItems(item.choices[scores.indexOf(best)] ?? [], indices, run);
+		const found = item.choices.filter((_, choice) => scores[choice] === best);
+		runFirstThatFits(found, indices, run);
 		return;
 	}
 	// Nothing says which of the choices this model has, so one tensor of each stands for all.
@@ -140,6 +141,25 @@ function runOneOf(item: OneOfItem, indices: Indices, run: Run): void {
 		targets: unique(leaders.map(({ target }) => fill(target))),
 		sources: unique(leaders.map(({ pattern }) => run.prefix + fill(pattern))),
 	});
+}
+
+/** Runs the first of `choices` whose sources have the shapes it wants; the first of all when none has. */
+function runFirstThatFits(
+	choices: readonly (readonly FamilyItem[])[],
+	indices: Indices,
+	run: Run,
+): void {
+	const trials = choices.map((choice) => {
+		const trial: Run = { ...run, made: [], missing: [], misfits: [], expected: new Set() };
+		runItems(choice, indices, trial);
+		return trial;
+	});
+	const chosen = trials.find(({ misfits }) => misfits.length === 0) ?? trials[0];
+	if (chosen === undefined) return;
+	run.made.push(...chosen.made);
+	run.missing.push(...chosen.missing);
+	run.misfits.push(...chosen.misfits);
+	for (const name of chosen.expected) run.expected.add(name);
 }
 
 /** The first tensor of `items` that has a source, and that source. */

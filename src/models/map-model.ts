@@ -69,7 +69,7 @@ export function mapModel(options: MapModelOptions): ModelMap {
 			attentionHeads: numbers.evaluate("heads"),
 			keyValueHeads: numbers.evaluate("kv_heads"),
 			experts: expertsOf(family, numbers),
-			tiedEmbeddings,
+			tiedEmbeddings: tiedEmbeddings && family.unties !== true,
 		},
 		rules: target.rules,
 		recipes,

@@ -17,8 +17,6 @@ export interface Release {
 	readonly summary: string;
 	/** Keys this release renamed; later releases' keys are already undone when they are matched. */
 	readonly renames: readonly Rename[];
-	/** Families that this release no longer has. */
-	readonly removed: readonly string[];
 	/** `undefined`: no model fuses its QKV projections. */
 	readonly fusedQkv: FusedQkv | undefined;
 	readonly expertThreshold: LayoutRules["expertThreshold"];
@@ -47,6 +45,30 @@ export interface Merge {
 	/** Its sources are target keys, in the newest spelling; they leave the checkpoint. */
 	readonly make: Template;
 }
+
+/** The days on which torchtitan's main branch had a family. */
+export interface FamilyLife {
+	/** First day, `YYYY-MM-DD`. @default before the oldest release */
+	readonly from?: string | undefined;
+	/** First day without it. @default it is still there */
+	readonly until?: string | undefined;
+}
+
+/** By family; one that is not listed has been there all the time. */
+export const FAMILY_LIVES: { readonly [family: string]: FamilyLife } = {
+	// An experiment until #2203.
+	gpt_oss: { from: "2026-01-06" },
+	// #3532
+	kimi_k2: { from: "2026-07-29" },
+	// #3573
+	llama4: { until: "2026-06-08" },
+	// #4106
+	muse_glimmer: { from: "2026-08-11" },
+	// #3371 made qwen3_5 of qwen3_vl.
+	qwen3_5: { from: "2026-06-10" },
+	// #2409
+	qwen3_vl: { from: "2026-04-11", until: "2026-06-10" },
+};
 
 /** Last day of torchtitan's history that {@link RELEASES} was checked against. */
 export const KNOWN_UNTIL = "2026-08-21";
@@ -103,7 +125,6 @@ export const RELEASES: readonly Release[] = [
 		from: "2025-09-11",
 		summary: "oldest keys served: attention.wq, output, moe.experts.w1",
 		renames: [],
-		removed: [],
 		fusedQkv: undefined,
 		expertThreshold: "never",
 		expertTensorParallel: true,
@@ -113,7 +134,6 @@ export const RELEASES: readonly Release[] = [
 		from: "2026-03-23",
 		summary: "experts cut along dim 1 where they are fewer than the ranks that share them (#2668)",
 		renames: [],
-		removed: [],
 		fusedQkv: undefined,
 		expertThreshold: "fsdp",
 		expertTensorParallel: true,
@@ -126,7 +146,6 @@ export const RELEASES: readonly Release[] = [
 			before: `layers.{layer}.attention.${name}.*`,
 			after: `${QKV}.${name}.*`,
 		})),
-		removed: [],
 		fusedQkv: LEGACY_FUSED,
 		expertThreshold: "fsdp",
 		expertTensorParallel: true,
@@ -136,7 +155,6 @@ export const RELEASES: readonly Release[] = [
 		from: "2026-04-27",
 		summary: "output → lm_head (#2937)",
 		renames: [{ before: "output.*", after: "lm_head.*" }],
-		removed: [],
 		fusedQkv: LEGACY_FUSED,
 		expertThreshold: "fsdp",
 		expertTensorParallel: true,
@@ -146,7 +164,6 @@ export const RELEASES: readonly Release[] = [
 		from: "2026-04-30",
 		summary: "expert tensor parallelism removed (#3167)",
 		renames: [],
-		removed: [],
 		fusedQkv: LEGACY_FUSED,
 		expertThreshold: "fsdp",
 		expertTensorParallel: false,
@@ -162,7 +179,6 @@ export const RELEASES: readonly Release[] = [
 			})),
 			{ before: "layers.{layer}.moe.expert_bias", after: "layers.{layer}.moe.expert_bias_E" },
 		],
-		removed: [],
 		fusedQkv: LEGACY_FUSED,
 		expertThreshold: "fsdp",
 		expertTensorParallel: false,
@@ -172,7 +188,6 @@ export const RELEASES: readonly Release[] = [
 		from: "2026-06-08",
 		summary: "llama4 removed (#3573)",
 		renames: [],
-		removed: ["llama4"],
 		fusedQkv: LEGACY_FUSED,
 		expertThreshold: "fsdp",
 		expertTensorParallel: false,
@@ -183,7 +198,6 @@ export const RELEASES: readonly Release[] = [
 		// Until 2026-06-26 (#3807) DTensor may have kept wq, wk, wv of a fused model cut. The checkpoint loads all the same.
 		summary: "+fused models store wq, wk, wv (#3656)",
 		renames: [],
-		removed: ["llama4"],
 		fusedQkv: { families: FUSABLE, byDefault: false, stored: "separate" },
 		expertThreshold: "fsdp",
 		expertTensorParallel: false,
@@ -193,7 +207,6 @@ export const RELEASES: readonly Release[] = [
 		from: "2026-06-24",
 		summary: "QKV fused by default: llama3, qwen3 (#3714)",
 		renames: [],
-		removed: ["llama4"],
 		fusedQkv: { families: FUSABLE, byDefault: true, stored: "separate" },
 		expertThreshold: "fsdp",
 		expertTensorParallel: false,
@@ -208,7 +221,6 @@ export const RELEASES: readonly Release[] = [
 				after: "layers.{layer}.moe.routed_experts.inner_experts.*",
 			},
 		],
-		removed: ["llama4"],
 		fusedQkv: { families: FUSABLE, byDefault: true, stored: "separate" },
 		expertThreshold: "fsdp",
 		expertTensorParallel: false,
@@ -218,7 +230,6 @@ export const RELEASES: readonly Release[] = [
 		from: "2026-08-18",
 		summary: "same keys; experts cut as the spmd_types back end does, now the default (#4085)",
 		renames: [],
-		removed: ["llama4"],
 		fusedQkv: { families: FUSABLE, byDefault: true, stored: "separate" },
 		expertThreshold: "fsdp_tp",
 		expertTensorParallel: false,

@@ -1,7 +1,14 @@
 import { HfStreamDcpError } from "../core/errors.ts";
 import type { LayoutRules } from "../core/layout.ts";
 import { fillPattern, matchPattern } from "./pattern.ts";
-import { KNOWN_UNTIL, type Merge, type Release, RELEASES } from "./releases.ts";
+import {
+	FAMILY_LIVES,
+	type FamilyLife,
+	KNOWN_UNTIL,
+	type Merge,
+	type Release,
+	RELEASES,
+} from "./releases.ts";
 
 /** A `--target` that was understood, for one family. */
 export interface ResolvedTarget {
@@ -46,14 +53,7 @@ export function resolveTarget(target: string, family: string): ResolvedTarget {
 	const match = TARGET.exec(target);
 	if (match === null) throw unknownTarget(target);
 	const [, date, fusion] = match;
-	const release = date === undefined ? newestWith(family) : releaseAt(target, date);
-	if (release.removed.includes(family)) {
-		throw new HfStreamDcpError(
-			"OPTIONS_INVALID",
-			`${target}: this release of torchtitan has no ${family}`,
-			{ hint: `Use --target torchtitan@${newestWith(family).id}, the last that has it.` },
-		);
-	}
+	const release = date === undefined ? newestWith(family) : releaseAt(target, date, family);
 	return resolveRelease(release, family, target, fusion);
 }
 
@@ -75,7 +75,7 @@ function resolveRelease(
 	const isFused = fusion === undefined ? byDefault : fusion === "fused";
 	const stored = isFused ? (fusable?.stored ?? "separate") : "separate";
 	return {
-		id: `torchtitan@${release.id}${isFused === byDefault ? "" : `+${fusion}`}`,
+		id: `torchtitan@${idFor(release, family)}${isFused === byDefault ? "" : `+${fusion}`}`,
 		spell: (key) => spellAt(release, key),
 		merges: stored === "separate" ? [] : stored,
 		rules: {
@@ -101,15 +101,31 @@ function spellAt(release: Release, key: string): string {
 	return spelled;
 }
 
+/** The id of `release`, or the family's first day where that comes later: what names the same when it is read again. */
+function idFor(release: Release, family: string): string {
+	const { from = "" } = lifeOf(family);
+	return from > dayOf(release.id) ? from : release.id;
+}
+
+/** `2026-06-20` itself, `2026-06` the first of that month. */
+function dayOf(date: string): string {
+	return date.length === 7 ? `${date}-01` : date;
+}
+
 function newestWith(family: string): Release {
-	const found = RELEASES.findLast((release) => !release.removed.includes(family));
+	const { until } = lifeOf(family);
+	const found = RELEASES.findLast(({ from }) => until === undefined || from < until);
 	if (found === undefined) throw new Error(`internal error: no release has ${family}`);
 	return found;
 }
 
-function releaseAt(target: string, date: string): Release {
+function lifeOf(family: string): FamilyLife {
+	return Object.hasOwn(FAMILY_LIVES, family) ? (FAMILY_LIVES[family] ?? {}) : {};
+}
+
+function releaseAt(target: string, date: string, family: string): Release {
 	if (!DATE.test(date)) throw unknownTarget(target);
-	const day = date.length === 7 ? `${date}-01` : date;
+	const day = dayOf(date);
 	if (day > KNOWN_UNTIL) {
 		throw new HfStreamDcpError(
 			"OPTIONS_INVALID",
@@ -126,7 +142,23 @@ function releaseAt(target: string, date: string): Release {
 			{ hint: `The oldest supported target is torchtitan@${oldest?.id}.` },
 		);
 	}
+	assertAlive(target, day, family);
 	return found;
+}
+
+function assertAlive(target: string, day: string, family: string): void {
+	const { from = "", until } = lifeOf(family);
+	const isOver = until !== undefined && day >= until;
+	if (day >= from && !isOver) return;
+	throw new HfStreamDcpError(
+		"OPTIONS_INVALID",
+		`${target}: ${isOver ? "this release of torchtitan has" : "torchtitan had"} no ${family}${isOver ? "" : ` before ${from}`}`,
+		{
+			hint: isOver
+				? `Use --target torchtitan@${newestWith(family).id}, the last that has it.`
+				: `Use --target torchtitan, or a day from ${from} on.`,
+		},
+	);
 }
 
 function unknownTarget(target: string): HfStreamDcpError {

@@ -86,6 +86,14 @@ describe("rules by date", () => {
 		["torchtitan@2026-06-23", "llama3", "torchtitan@2026-06-18", false],
 		["torchtitan@2026-06-23+fused", "llama3", "torchtitan@2026-06-18+fused", true],
 		["torchtitan@2026-06+fused", "llama3", "torchtitan@2026-06+fused", false],
+		["torchtitan", "qwen3_vl", "torchtitan@2026-06-08", false],
+		["torchtitan@2026-06-09", "qwen3_vl", "torchtitan@2026-06-08", false],
+		["torchtitan@2026-06-12", "qwen3_5", "torchtitan@2026-06-10", false],
+		["torchtitan@2026-06-20", "qwen3_5", "torchtitan@2026-06-18", false],
+		["torchtitan@2026-08", "kimi_k2", "torchtitan@2026-08", false],
+		["torchtitan@2026-07-30", "kimi_k2", "torchtitan@2026-08", false],
+		["torchtitan@2026-08-11", "muse_glimmer", "torchtitan@2026-08-11", false],
+		["torchtitan", "muse_glimmer", "torchtitan@2026-08-18", false],
 	])("%s for %s is %s", (target, family, id, fusedQkv) => {
 		const resolved = resolveTarget(target, family);
 		expect(resolved.id).toBe(id);
@@ -109,6 +117,9 @@ describe("refused", () => {
 		["torchtitan@2025-08", "llama3", "torchtitan before 2025-09-11"],
 		["torchtitan@2026-08-22", "llama3", "known until 2026-08-21"],
 		["torchtitan@2026-06-08", "llama4", "has no llama4 Use --target torchtitan@2026-06"],
+		["torchtitan@2026-06-10", "qwen3_vl", "has no qwen3_vl Use --target torchtitan@2026-06-08"],
+		["torchtitan@2026-06-09", "qwen3_5", "no qwen3_5 before 2026-06-10"],
+		["torchtitan@2026-08", "muse_glimmer", "no muse_glimmer before 2026-08-11"],
 		["torchtitan+fused", "llama4", "no fused QKV for llama4"],
 		["torchtitan@2026-04+fused", "llama3", "no fused QKV for llama3"],
 	])("%s for %s", (target, family, message) => {
