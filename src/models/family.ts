@@ -16,7 +16,10 @@ export interface Family {
 	readonly architectures: readonly string[];
 	/** Key of `config.json` that holds the text model's part, when the export has one: `text_config`. */
 	readonly configKey?: string | undefined;
-	/** What source names may begin with before the rules' patterns. The one under which most rules find a tensor is taken. */
+	/**
+	 * What source names may begin with before the rules' patterns. The one under which most rules find a tensor is taken. An
+	 * {@link UnderItem} has its own.
+	 */
 	readonly prefixes: readonly string[];
 	/**
 	 * Numbers that rules may use. `layers`, `heads` and `kv_heads` are required, `experts` is looked up; profiles use
@@ -30,12 +33,12 @@ export interface Family {
 	readonly unties?: boolean | undefined;
 	/** In the order of the trainer's state dict. */
 	readonly items: readonly FamilyItem[];
-	/** Source tensors that the trainer has no use for, unless a rule takes them. */
+	/** Source tensors that the trainer has no use for, unless a rule takes them. Their patterns have no prefix. */
 	readonly drops: readonly DropRule[];
 }
 
 /** Part of a family's list of target tensors. */
-export type FamilyItem = TensorRule | EachItem | OneOfItem;
+export type FamilyItem = TensorRule | EachItem | OneOfItem | UnderItem | WhenItem;
 
 /** How one target tensor is made. */
 export interface TensorRule {
@@ -60,22 +63,44 @@ export interface EachItem {
 	readonly kind: "each";
 	readonly hole: string;
 	readonly count: NumberText;
+	/** More holes, computed of it, of the holes around it and of numbers: `{"layer": "layers + mtp"}`. */
+	readonly also?: { readonly [hole: string]: NumberText } | undefined;
 	readonly items: readonly FamilyItem[];
 }
 
 /**
- * Exactly one of several lists: the one whose source tensors are there, by name. Where several have as many, as when an export
- * may be written transposed, it is the first of them whose shapes fit. Layers that may be dense or routed, and exports that may be
- * written in more than one way.
+ * Exactly one of several lists: the one of whose source tensors most kinds are there, by name. Where several have as many, as when
+ * an export may be written transposed, it is the first of them whose shapes fit. Layers that may be dense or routed, and exports
+ * that may be written in more than one way. A choice that needs no source tensor, the empty one among them, is taken when nothing
+ * of the others is there: a constant in place of what an export may lack, or a part that a model may lack.
  */
 export interface OneOfItem {
 	readonly kind: "oneOf";
 	readonly choices: readonly (readonly FamilyItem[])[];
 }
 
+/** Items whose sources have a prefix of their own in place of the family's; chosen like {@link Family.prefixes}. */
+export interface UnderItem {
+	readonly kind: "under";
+	readonly prefixes: readonly string[];
+	readonly items: readonly FamilyItem[];
+}
+
+/** Parts of a model that its trainer makes only if asked to: `--target torchtitan+mtp`. */
+export type Feature = "mtp";
+
+/** Items of a target that has a feature. Without it their source tensors need a {@link DropRule}. */
+export interface WhenItem {
+	readonly kind: "when";
+	readonly feature: Feature;
+	readonly items: readonly FamilyItem[];
+}
+
 /** Leaves source tensors out. */
 export interface DropRule {
 	readonly pattern: Pattern;
+	/** Only where these holes of `pattern` lie between two numbers, half-open: `{"layer": ["layers", "layers + mtp_layers"]}`. */
+	readonly where?: { readonly [hole: string]: readonly [NumberText, NumberText] } | undefined;
 	/** For people: `vision tensors are not part of the text model`. */
 	readonly reason: string;
 }
@@ -93,6 +118,26 @@ export function tensor(
 /** An {@link EachItem} over the layers. */
 export function eachLayer(...items: readonly FamilyItem[]): EachItem {
 	return { kind: "each", hole: "layer", count: "layers", items };
+}
+
+/** An {@link EachItem}. */
+export function each(
+	hole: string,
+	count: NumberText,
+	items: readonly FamilyItem[],
+	also?: EachItem["also"],
+): EachItem {
+	return { kind: "each", hole, count, ...(also && { also }), items };
+}
+
+/** An {@link UnderItem}. */
+export function under(prefixes: readonly string[], ...items: readonly FamilyItem[]): UnderItem {
+	return { kind: "under", prefixes, items };
+}
+
+/** A {@link WhenItem}. */
+export function when(feature: Feature, ...items: readonly FamilyItem[]): WhenItem {
+	return { kind: "when", feature, items };
 }
 
 /** A {@link OneOfItem}. */

@@ -1,10 +1,10 @@
 import { HfStreamDcpError, isHfStreamDcpError } from "../core/errors.ts";
-import { type Expr, source } from "../core/expr.ts";
+import type { Expr } from "../core/expr.ts";
 import { formatShape, shapesEqual } from "../core/shape.ts";
-import type { SourceTensor } from "../core/source.ts";
-import type { EachItem, Family, FamilyItem, OneOfItem, TensorRule } from "./family.ts";
-import type { Numbers, NumberText } from "./numbers.ts";
+import type { EachItem, Family, FamilyItem, Feature, OneOfItem, TensorRule } from "./family.ts";
+import type { Indices, Numbers, NumberText } from "./numbers.ts";
 import { createNameIndex, fillPattern, type NameIndex, type Pattern } from "./pattern.ts";
+import { choosePrefix, isSourceless, presence } from "./presence.ts";
 import {
 	buildTemplate,
 	templatePatterns,
@@ -48,13 +48,15 @@ export interface FamilyResult {
 
 /** What a family is applied to. */
 export interface FamilyInput {
-	readonly tensors: ReadonlyMap<string, SourceTensor>;
+	/** Every tensor of the source by name, as a float that means what it says: quantised weights are already put together. */
+	readonly tensors: ReadonlyMap<string, Expr>;
+	/** What the target has. */
+	readonly features: ReadonlySet<Feature>;
 	readonly numbers: Numbers;
 	readonly tiedEmbeddings: boolean;
 }
 
 interface Run extends FamilyInput {
-	readonly prefix: string;
 	readonly index: NameIndex;
 	readonly made: MadeTensor[];
 	readonly missing: MissingTarget[];
@@ -62,7 +64,12 @@ interface Run extends FamilyInput {
 	readonly expected: Set<string>;
 }
 
-type Indices = ReadonlyMap<string, number>;
+/** Where in the family's tree the rules are. */
+interface Spot {
+	/** What source names begin with. */
+	readonly prefix: string;
+	readonly indices: Indices;
+}
 
 /**
  * Applies the rules of `family`. What does not work out is returned, not thrown, so that all of it can be reported together.
@@ -71,87 +78,76 @@ type Indices = ReadonlyMap<string, number>;
  * than there are tensors.
  */
 export function instantiateFamily(family: Family, input: FamilyInput): FamilyResult {
-	const index = createNameIndex(input.tensors.keys());
 	const run: Run = {
 		...input,
-		prefix: choosePrefix(family, index),
-		index,
+		index: createNameIndex(input.tensors.keys()),
 		made: [],
 		missing: [],
 		misfits: [],
 		expected: new Set(),
 	};
-	runItems(family.items, new Map(), run);
+	const indices: Indices = new Map();
+	runItems(family.items, { prefix: choosePrefix(family, { ...run, indices }), indices }, run);
 	return run;
 }
 
-function choosePrefix(family: Family, index: NameIndex): string {
-	let best = { prefix: "", score: -1 };
-	for (const prefix of family.prefixes) {
-		const score = presence(family.items, new Map(), index, prefix);
-		if (score > best.score) best = { prefix, score };
-	}
-	return best.prefix;
+function runItems(items: readonly FamilyItem[], spot: Spot, run: Run): void {
+	for (const item of items) runItem(item, spot, run);
 }
 
-/** How many source patterns of `items` some tensor fits. */
-function presence(
-	items: readonly FamilyItem[],
-	indices: Indices,
-	index: NameIndex,
-	prefix: string,
-): number {
-	const patterns = items.flatMap(sourcePatterns);
-	return patterns.filter((pattern) => index.has(prefix + fillPattern(pattern, indices))).length;
-}
-
-function sourcePatterns(item: FamilyItem): readonly Pattern[] {
-	if (item.kind === "tensor") return templatePatterns(item.make);
-	if (item.kind === "each") return item.items.flatMap(sourcePatterns);
-	return item.choices.flatMap((choice) => choice.flatMap(sourcePatterns));
-}
-
-function runItems(items: readonly FamilyItem[], indices: Indices, run: Run): void {
-	for (const item of items) {
-		if (item.kind === "tensor") runTensor(item, indices, run);
-		else if (item.kind === "each") runEach(item, indices, run);
-		else runOneOf(item, indices, run);
+function runItem(item: FamilyItem, spot: Spot, run: Run): void {
+	switch (item.kind) {
+		case "tensor":
+			return runTensor(item, spot, run);
+		case "each":
+			return runEach(item, spot, run);
+		case "oneOf":
+			return runOneOf(item, spot, run);
+		case "under":
+			return runItems(
+				item.items,
+				{ ...spot, prefix: choosePrefix(item, { ...run, ...spot }) },
+				run,
+			);
+		case "when":
+			return run.features.has(item.feature) ? runItems(item.items, spot, run) : undefined;
+		default:
+			return item satisfies never;
 	}
 }
 
-function runEach(item: EachItem, indices: Indices, run: Run): void {
-	const count = repeat(item.count, run);
+function runEach(item: EachItem, spot: Spot, run: Run): void {
+	const count = repeat(item.count, spot.indices, run);
 	for (let value = 0; value < count; value++) {
-		runItems(item.items, new Map([...indices, [item.hole, value]]), run);
+		const indices = new Map([...spot.indices, [item.hole, value]]);
+		for (const [hole, text] of Object.entries(item.also ?? {})) {
+			indices.set(hole, run.numbers.evaluate(text, indices));
+		}
+		runItems(item.items, { ...spot, indices }, run);
 	}
 }
 
-function runOneOf(item: OneOfItem, indices: Indices, run: Run): void {
-	const scores = item.choices.map((choice) => presence(choice, indices, run.index, run.prefix));
+function runOneOf({ choices }: OneOfItem, spot: Spot, run: Run): void {
+	const place = { ...run, ...spot };
+	const scores = choices.map((choice) => presence(choice, place));
 	const best = Math.max(...scores);
-	if (best > 0) {
-		const found = item.choices.filter((_, choice) => scores[choice] === best);
-		runFirstThatFits(found, indices, run);
-		return;
-	}
+	const found =
+		best > 0 ? choices.filter((_, at) => scores[at] === best) : choices.filter(isSourceless);
+	if (found.length > 0) return runFirstThatFits(found, spot, run);
 	// Nothing says which of the choices this model has, so one tensor of each stands for all.
-	const leaders = item.choices.flatMap((choice) => leadingTensor(choice) ?? []);
-	const fill = (pattern: Pattern): string => fillPattern(pattern, indices);
+	const leaders = choices.flatMap((choice) => leadingTensor(choice) ?? []);
+	const fill = (pattern: Pattern): string => fillPattern(pattern, spot.indices);
 	run.missing.push({
 		targets: unique(leaders.map(({ target }) => fill(target))),
-		sources: unique(leaders.map(({ pattern }) => run.prefix + fill(pattern))),
+		sources: unique(leaders.map(({ pattern }) => spot.prefix + fill(pattern))),
 	});
 }
 
 /** Runs the first of `choices` whose sources have the shapes it wants; the first of all when none has. */
-function runFirstThatFits(
-	choices: readonly (readonly FamilyItem[])[],
-	indices: Indices,
-	run: Run,
-): void {
+function runFirstThatFits(choices: readonly (readonly FamilyItem[])[], spot: Spot, run: Run): void {
 	const trials = choices.map((choice) => {
 		const trial: Run = { ...run, made: [], missing: [], misfits: [], expected: new Set() };
-		runItems(choice, indices, trial);
+		runItems(choice, spot, trial);
 		return trial;
 	});
 	const chosen = trials.find(({ misfits }) => misfits.length === 0) ?? trials[0];
@@ -178,11 +174,11 @@ function unique(names: readonly string[]): readonly string[] {
 	return [...new Set(names)];
 }
 
-function runTensor(rule: TensorRule, indices: Indices, run: Run): void {
+function runTensor(rule: TensorRule, { prefix, indices }: Spot, run: Run): void {
 	const scope: TemplateScope = {
-		lookup: (name) => lookup(name, run),
-		evaluate: run.numbers.evaluate,
-		repeat: (text) => repeat(text, run),
+		lookup: (name) => run.tensors.get(prefix + name),
+		evaluate: (text, inner) => run.numbers.evaluate(text, inner),
+		repeat: (text, inner) => repeat(text, inner, run),
 		indices,
 	};
 	const target = fillPattern(rule.target, indices);
@@ -191,12 +187,12 @@ function runTensor(rule: TensorRule, indices: Indices, run: Run): void {
 	const isTied =
 		rule.tied !== undefined &&
 		run.tiedEmbeddings &&
-		!names.some((name) => run.tensors.has(run.prefix + name));
+		!names.some((name) => run.tensors.has(prefix + name));
 	if (isTied && rule.tied !== undefined) {
 		make = rule.tied;
 		names = templateSources(make, scope);
 	}
-	const full = names.map((name) => run.prefix + name);
+	const full = names.map((name) => prefix + name);
 	for (const name of full) run.expected.add(name);
 	const absent = full.filter((name) => !run.tensors.has(name));
 	if (absent.length > 0) {
@@ -207,7 +203,7 @@ function runTensor(rule: TensorRule, indices: Indices, run: Run): void {
 		run.missing.push({ targets: [target], sources: absent, note });
 		return;
 	}
-	const shape = rule.shape.map(scope.evaluate);
+	const shape = rule.shape.map((size) => scope.evaluate(size, indices));
 	try {
 		const expr = buildTemplate(make, scope);
 		if (!shapesEqual(expr.shape, shape)) {
@@ -226,8 +222,8 @@ function runTensor(rule: TensorRule, indices: Indices, run: Run): void {
 /**
  * How often a rule is repeated. Every time takes a tensor at least, so that an absurd number is found before it is counted out.
  */
-function repeat(text: NumberText, run: Run): number {
-	const count = run.numbers.evaluate(text);
+function repeat(text: NumberText, indices: Indices, run: Run): number {
+	const count = run.numbers.evaluate(text, indices);
 	if (count <= run.tensors.size) return count;
 	throw new HfStreamDcpError(
 		"CONFIG_INVALID",
@@ -243,9 +239,4 @@ function repeat(text: NumberText, run: Run): number {
 function describe(names: readonly string[]): string {
 	const [first = "nothing"] = names;
 	return names.length > 1 ? `${first} … ${names.at(-1)}` : first;
-}
-
-function lookup(name: string, run: Run): Expr | undefined {
-	const found = run.tensors.get(run.prefix + name);
-	return found && source(found.name, found.dtype, found.shape);
 }

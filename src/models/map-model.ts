@@ -1,17 +1,17 @@
 import { DTYPES } from "../core/dtype.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
-import { type Expr, sourcesOf } from "../core/expr.ts";
+import { type Expr, source as sourceExpr, sourcesOf } from "../core/expr.ts";
 import type { ModelMap, Recipe, SourceNote } from "../core/recipe.ts";
 import { numel } from "../core/shape.ts";
 import type { Source, SourceTensor } from "../core/source.ts";
 import { usesOf } from "./coverage.ts";
-import type { Family } from "./family.ts";
+import { createDrops } from "./drops.ts";
+import type { DropRule, Family } from "./family.ts";
 import { mapHf } from "./hf.ts";
 import { type FamilyResult, instantiateFamily, type MadeTensor } from "./instantiate.ts";
 import { isRecord, type JsonRecord, textField } from "./json.ts";
 import { applyMerges } from "./merge.ts";
 import { createNumbers, type Numbers } from "./numbers.ts";
-import { matchPattern } from "./pattern.ts";
 import { chooseFamily, HF_FAMILY } from "./registry.ts";
 import { HF_TARGET, resolveTarget } from "./target.ts";
 import { isResolved, unresolvedError, type Unresolved } from "./unresolved.ts";
@@ -43,11 +43,14 @@ export function mapModel(options: MapModelOptions): ModelMap {
 	refuseQuantised(family, config);
 
 	const text = textConfig(family, config);
-	const numbers = createNumbers(family.numbers, text);
+	const numbers = createNumbers(family.numbers, text, config);
 	const tiedEmbeddings = (text["tie_word_embeddings"] ?? config["tie_word_embeddings"]) === true;
-	const tensors = new Map(source.tensors.map((tensor) => [tensor.name, tensor]));
-	const result = instantiateFamily(family, { tensors, numbers, tiedEmbeddings });
-	const { unresolved, dropped } = accountFor(family, source, result);
+	const tensors = new Map(
+		source.tensors.map(({ name, dtype, shape }) => [name, sourceExpr(name, dtype, shape)]),
+	);
+	const { features } = target;
+	const result = instantiateFamily(family, { tensors, numbers, features, tiedEmbeddings });
+	const { unresolved, dropped } = accountFor(createDrops(family.drops, numbers), source, result);
 	if (!isResolved(unresolved)) {
 		throw unresolvedError(
 			`${describeModel(family, numbers)} → ${target.id}`,
@@ -109,7 +112,7 @@ function describeModel(family: Family, numbers: Numbers): string {
 
 /** Sorts out the source tensors that no made tensor uses, and those that are used too often or in part. */
 function accountFor(
-	family: Family,
+	dropOf: (name: string) => DropRule | undefined,
 	source: Source,
 	result: FamilyResult,
 ): { readonly unresolved: Unresolved; readonly dropped: readonly SourceNote[] } {
@@ -123,7 +126,7 @@ function accountFor(
 			const reason = describeUse(tensor, use.count, use.overlaps);
 			if (reason !== undefined) miscounted.push({ target: tensor.name, reason });
 		} else if (!result.expected.has(tensor.name)) {
-			const rule = family.drops.find(({ pattern }) => matchPattern(pattern, tensor.name));
+			const rule = dropOf(tensor.name);
 			if (rule === undefined) unmapped.push(tensor.name);
 			else dropped.push({ name: tensor.name, reason: `${rule.pattern}: ${rule.reason}` });
 		}

@@ -4,7 +4,7 @@ import { shapesEqual } from "../core/shape.ts";
 import type { MadeTensor } from "./instantiate.ts";
 import type { Numbers } from "./numbers.ts";
 import { type Bindings, fillPattern, matchPattern } from "./pattern.ts";
-import type { Merge } from "./releases.ts";
+import type { Merge } from "./release.ts";
 import {
 	buildTemplate,
 	templatePatterns,
@@ -49,7 +49,13 @@ function applyMerge(
 		for (const name of parts) consumed.add(name);
 		assertOneDtype(key, parts, byTarget);
 		const expr = buildTemplate(merge.make, scope);
-		invariant(shapesEqual(expr.shape, merge.shape.map(numbers.evaluate)), `shape of ${key}`);
+		invariant(
+			shapesEqual(
+				expr.shape,
+				merge.shape.map((size) => numbers.evaluate(size)),
+			),
+			`shape of ${key}`,
+		);
 		merged.set(target, { target: key, expr, keepDtype: false, isTied: false });
 	}
 	return made.flatMap((tensor) => {

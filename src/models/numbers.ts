@@ -1,4 +1,5 @@
 import { HfStreamDcpError } from "../core/errors.ts";
+import { isRecord, type JsonRecord } from "./json.ts";
 
 /**
  * A number of a rule: a number, or text of integers and names joined by `+`, `*` and `/`, evaluated with the usual
@@ -8,37 +9,54 @@ export type NumberText = number | string;
 
 /** Where a named number of a family comes from. */
 export interface NumberRule {
-	/** Keys of the model's `config.json`; the first that is there counts. `null` counts as absent. */
+	/**
+	 * Keys of the text model's part of `config.json`; the first that is there counts. `null` counts as absent. One with dots is a
+	 * path from the top, into objects and lists: `vision_config.hidden_size`, `vision_config.merge_kernel_size.0`.
+	 */
 	readonly keys: readonly string[];
 	/** Value when none is there. Without it the number is required as soon as a rule uses it. */
 	readonly default?: NumberText | undefined;
+	/** Smallest value that makes sense: 0 for a number of layers that a model may lack. @default 1 */
+	readonly minimum?: 0 | 1 | undefined;
 }
+
+/** What holes stand for around a number: their names may be used like those of numbers. */
+export type Indices = ReadonlyMap<string, number>;
 
 /** The named numbers of one model. */
 export interface Numbers {
 	/**
-	 * @throws {HfStreamDcpError} `CONFIG_INVALID` when a name has no value, a value is no positive integer, or a division is
+	 * @throws {HfStreamDcpError} `CONFIG_INVALID` when a name has no value, a value is no integer or too small, or a division is
 	 * not exact.
 	 */
-	readonly evaluate: (text: NumberText) => number;
+	readonly evaluate: (text: NumberText, indices?: Indices) => number;
 	/** The number called `name`, or `undefined` when `config.json` does not say. */
 	readonly find: (name: string) => number | undefined;
 }
 
-/** Reads `rules` from `config`, each number when it is first asked for. */
+/**
+ * Reads `rules` from `config.json`, each number when it is first asked for.
+ *
+ * @param text - The text model's part of it.
+ * @param top - All of it.
+ */
 export function createNumbers(
 	rules: { readonly [name: string]: NumberRule },
-	config: { readonly [key: string]: unknown },
+	text: JsonRecord,
+	top: JsonRecord = text,
 ): Numbers {
-	const evaluate = (text: NumberText): number => evaluateNumber(text, required);
+	const evaluate = (number: NumberText, indices?: Indices): number =>
+		evaluateNumber(number, (name) => indices?.get(name) ?? required(name));
 	const find = (name: string): number | undefined => {
 		const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
 		if (rule === undefined) throw invalid(`the family has no number called ${name}`);
 		for (const key of rule.keys) {
-			const value = config[key];
+			const value = key.includes(".") ? valueAt(top, key) : text[key];
 			if (value === undefined || value === null) continue;
-			if (typeof value !== "number" || !Number.isSafeInteger(value) || value <= 0) {
-				throw invalid(`${key} is ${JSON.stringify(value)}, not a positive integer`);
+			const { minimum = 1 } = rule;
+			if (typeof value !== "number" || !Number.isSafeInteger(value) || value < minimum) {
+				const wanted = minimum === 0 ? "an integer of at least 0" : "a positive integer";
+				throw invalid(`${key} is ${JSON.stringify(value)}, not ${wanted}`);
 			}
 			return value;
 		}
@@ -50,6 +68,16 @@ export function createNumbers(
 		return value;
 	};
 	return { evaluate, find };
+}
+
+/** What lies at `path`, the keys of objects and the indices of lists joined by dots. */
+function valueAt(top: JsonRecord, path: string): unknown {
+	let value: unknown = top;
+	for (const key of path.split(".")) {
+		if (Array.isArray(value)) value = /^\d+$/.test(key) ? value[Number(key)] : undefined;
+		else value = isRecord(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+	}
+	return value;
 }
 
 /**

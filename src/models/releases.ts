@@ -1,50 +1,8 @@
-import type { LayoutRules } from "../core/layout.ts";
-import type { NumberText } from "./numbers.ts";
-import type { Pattern } from "./pattern.ts";
-import type { Template } from "./template.ts";
+import { FUSABLE, LEGACY_FUSED } from "./fused-qkv.ts";
+import type { Release, Rename } from "./release.ts";
 
-/**
- * How torchtitan's main branch stored and cut a model from one day on: a key profile as data. Everything in it is JSON.
- *
- * The dates and names are those of torchtitan's git history up to {@link KNOWN_UNTIL}, commit b5bcd76c.
- */
-export interface Release {
-	/** The part after `torchtitan@`: a day, or the month whose first day it covers. */
-	readonly id: string;
-	/** First day, `YYYY-MM-DD`. */
-	readonly from: string;
-	/** What changed that day, for `--help`. */
-	readonly summary: string;
-	/** Keys this release renamed; later releases' keys are already undone when they are matched. */
-	readonly renames: readonly Rename[];
-	/** `undefined`: no model fuses its QKV projections. */
-	readonly fusedQkv: FusedQkv | undefined;
-	readonly expertThreshold: LayoutRules["expertThreshold"];
-	readonly expertTensorParallel: boolean;
-}
-
-/** A key before and after a release; holes and `*` carry over. */
-export interface Rename {
-	readonly before: Pattern;
-	readonly after: Pattern;
-}
-
-/** What a release does with fused QKV. */
-export interface FusedQkv {
-	readonly families: readonly string[];
-	/** Whether those families fuse without being asked. */
-	readonly byDefault: boolean;
-	/** Tensors of the checkpoint that are made of several; `separate` when fused models store `wq`, `wk`, `wv` all the same. */
-	readonly stored: "separate" | readonly Merge[];
-}
-
-/** Several target tensors stored as one. */
-export interface Merge {
-	readonly target: Pattern;
-	readonly shape: readonly NumberText[];
-	/** Its sources are target keys, in the newest spelling; they leave the checkpoint. */
-	readonly make: Template;
-}
+/** Last day of torchtitan's history that {@link RELEASES} was checked against: main b5bcd76c. */
+export const KNOWN_UNTIL = "2026-08-21";
 
 /** The days on which torchtitan's main branch had a family. */
 export interface FamilyLife {
@@ -70,40 +28,6 @@ export const FAMILY_LIVES: { readonly [family: string]: FamilyLife } = {
 	qwen3_vl: { from: "2026-04-11", until: "2026-06-10" },
 };
 
-/** Last day of torchtitan's history that {@link RELEASES} was checked against. */
-export const KNOWN_UNTIL = "2026-08-21";
-
-const FUSABLE: readonly string[] = ["llama3", "qwen3", "gpt_oss"];
-
-const QKV = "layers.{layer}.attention.qkv_linear";
-
-/** Per key-value head: its query heads, then its key, then its value. `protocols/state_dict_adapter.py` of 2026-04-20. */
-const STORED_FUSED: readonly Merge[] = [
-	{
-		target: `${QKV}.wqkv.weight`,
-		shape: ["heads * head_dim + 2 * kv_heads * head_dim", "hidden"],
-		make: {
-			kind: "reshape",
-			shape: ["heads * head_dim + 2 * kv_heads * head_dim", "hidden"],
-			of: {
-				kind: "concat",
-				axis: 1,
-				parts: [
-					headsOf(`${QKV}.wq.weight`, "heads / kv_heads"),
-					headsOf(`${QKV}.wk.weight`, 1),
-					headsOf(`${QKV}.wv.weight`, 1),
-				],
-			},
-		},
-	},
-];
-
-function headsOf(of: Template, perKeyValueHead: NumberText): Template {
-	return { kind: "reshape", shape: ["kv_heads", perKeyValueHead, "head_dim", "hidden"], of };
-}
-
-const LEGACY_FUSED: FusedQkv = { families: FUSABLE, byDefault: false, stored: STORED_FUSED };
-
 /** Expert weights and the letters of their dimensions, which became part of their names. */
 const EXPERT_SUFFIXES: readonly (readonly [name: string, suffix: string])[] = [
 	["w1", "EFD"],
@@ -115,16 +39,21 @@ const EXPERT_SUFFIXES: readonly (readonly [name: string, suffix: string])[] = [
 	["mlp2_bias", "ED"],
 ];
 
+const QKV_RENAMES: readonly Rename[] = ["wq", "wk", "wv"].map((name) => ({
+	before: `layers.{layer}.attention.${name}.*`,
+	after: `layers.{layer}.attention.qkv_linear.${name}.*`,
+}));
+
 /**
- * Newest last. Before the first one keys differ: `freqs_cis` was stored until 2025-08-19 (#1600), and Qwen 3 had no MoE until
- * 2025-09-11 (#1685).
+ * Newest last; dates and names are those of torchtitan's git history. Before the first one keys differ: `freqs_cis` was stored until
+ * 2025-08-19 (#1600), and Qwen 3 had no MoE until 2025-09-11 (#1685).
  */
-export const RELEASES: readonly Release[] = [
+export const RELEASES: readonly Release[] = inheriting([
 	{
 		id: "2025-10",
 		from: "2025-09-11",
 		summary: "oldest keys served: attention.wq, output, moe.experts.w1",
-		renames: [],
+		mtp: [],
 		fusedQkv: undefined,
 		expertThreshold: "never",
 		expertTensorParallel: true,
@@ -133,39 +62,25 @@ export const RELEASES: readonly Release[] = [
 		id: "2026-03-23",
 		from: "2026-03-23",
 		summary: "experts cut along dim 1 where they are fewer than the ranks that share them (#2668)",
-		renames: [],
-		fusedQkv: undefined,
 		expertThreshold: "fsdp",
-		expertTensorParallel: true,
 	},
 	{
 		id: "2026-04-16",
 		from: "2026-04-16",
 		summary: "attention.wq → attention.qkv_linear.wq; +fused stores qkv_linear.wqkv (#2878)",
-		renames: ["wq", "wk", "wv"].map((name) => ({
-			before: `layers.{layer}.attention.${name}.*`,
-			after: `${QKV}.${name}.*`,
-		})),
+		renames: QKV_RENAMES,
 		fusedQkv: LEGACY_FUSED,
-		expertThreshold: "fsdp",
-		expertTensorParallel: true,
 	},
 	{
 		id: "2026-04-27",
 		from: "2026-04-27",
 		summary: "output → lm_head (#2937)",
 		renames: [{ before: "output.*", after: "lm_head.*" }],
-		fusedQkv: LEGACY_FUSED,
-		expertThreshold: "fsdp",
-		expertTensorParallel: true,
 	},
 	{
 		id: "2026-05",
 		from: "2026-04-30",
 		summary: "expert tensor parallelism removed (#3167)",
-		renames: [],
-		fusedQkv: LEGACY_FUSED,
-		expertThreshold: "fsdp",
 		expertTensorParallel: false,
 	},
 	{
@@ -179,37 +94,20 @@ export const RELEASES: readonly Release[] = [
 			})),
 			{ before: "layers.{layer}.moe.expert_bias", after: "layers.{layer}.moe.expert_bias_E" },
 		],
-		fusedQkv: LEGACY_FUSED,
-		expertThreshold: "fsdp",
-		expertTensorParallel: false,
 	},
-	{
-		id: "2026-06-08",
-		from: "2026-06-08",
-		summary: "llama4 removed (#3573)",
-		renames: [],
-		fusedQkv: LEGACY_FUSED,
-		expertThreshold: "fsdp",
-		expertTensorParallel: false,
-	},
+	{ id: "2026-06-08", from: "2026-06-08", summary: "llama4 removed (#3573)" },
 	{
 		id: "2026-06-18",
 		from: "2026-06-18",
 		// Until 2026-06-26 (#3807) DTensor may have kept wq, wk, wv of a fused model cut. The checkpoint loads all the same.
 		summary: "+fused models store wq, wk, wv (#3656)",
-		renames: [],
 		fusedQkv: { families: FUSABLE, byDefault: false, stored: "separate" },
-		expertThreshold: "fsdp",
-		expertTensorParallel: false,
 	},
 	{
 		id: "2026-07",
 		from: "2026-06-24",
 		summary: "QKV fused by default: llama3, qwen3 (#3714)",
-		renames: [],
 		fusedQkv: { families: FUSABLE, byDefault: true, stored: "separate" },
-		expertThreshold: "fsdp",
-		expertTensorParallel: false,
 	},
 	{
 		id: "2026-08",
@@ -221,17 +119,35 @@ export const RELEASES: readonly Release[] = [
 				after: "layers.{layer}.moe.routed_experts.inner_experts.*",
 			},
 		],
-		fusedQkv: { families: FUSABLE, byDefault: true, stored: "separate" },
-		expertThreshold: "fsdp",
-		expertTensorParallel: false,
+	},
+	{
+		id: "2026-08-11",
+		from: "2026-08-11",
+		summary: "same keys; +mtp: deepseek_v3, kimi_k2 (#3392)",
+		mtp: ["deepseek_v3", "kimi_k2"],
 	},
 	{
 		id: "2026-08-18",
 		from: "2026-08-18",
 		summary: "same keys; experts cut as the spmd_types back end does, now the default (#4085)",
-		renames: [],
-		fusedQkv: { families: FUSABLE, byDefault: true, stored: "separate" },
 		expertThreshold: "fsdp_tp",
-		expertTensorParallel: false,
 	},
-];
+]);
+
+type Carried = "mtp" | "fusedQkv" | "expertThreshold" | "expertTensorParallel";
+
+/** What a release says anew; what it leaves out is as it was before. */
+type Change = Omit<Release, Carried | "renames"> &
+	Partial<Pick<Release, Carried>> & { readonly renames?: readonly Rename[] };
+
+function inheriting([first, ...changes]: readonly [
+	Change & Pick<Release, Carried>,
+	...Change[],
+]): readonly Release[] {
+	const releases: Release[] = [{ renames: [], ...first }];
+	for (const change of changes) {
+		const before = releases.at(-1) ?? { renames: [], ...first };
+		releases.push({ ...before, renames: [], ...change });
+	}
+	return releases;
+}

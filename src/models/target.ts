@@ -1,14 +1,9 @@
 import { HfStreamDcpError } from "../core/errors.ts";
 import type { LayoutRules } from "../core/layout.ts";
+import type { Feature } from "./family.ts";
 import { fillPattern, matchPattern } from "./pattern.ts";
-import {
-	FAMILY_LIVES,
-	type FamilyLife,
-	KNOWN_UNTIL,
-	type Merge,
-	type Release,
-	RELEASES,
-} from "./releases.ts";
+import type { Merge, Release } from "./release.ts";
+import { FAMILY_LIVES, type FamilyLife, KNOWN_UNTIL, RELEASES } from "./releases.ts";
 
 /** A `--target` that was understood, for one family. */
 export interface ResolvedTarget {
@@ -18,6 +13,8 @@ export interface ResolvedTarget {
 	readonly spell: (key: string) => string;
 	/** Tensors that the target stores as one. */
 	readonly merges: readonly Merge[];
+	/** Parts of the model that it has besides those that every model has. */
+	readonly features: ReadonlySet<Feature>;
 	readonly rules: LayoutRules;
 }
 
@@ -28,6 +25,7 @@ const HF: ResolvedTarget = {
 	id: HF_TARGET,
 	spell: (key) => key,
 	merges: [],
+	features: new Set(),
 	rules: {
 		kind: "fsdp",
 		fusedQkv: false,
@@ -36,7 +34,7 @@ const HF: ResolvedTarget = {
 	},
 };
 
-const TARGET = /^torchtitan(?:@([^+]*))?(?:\+(fused|unfused))?$/;
+const TARGET = /^torchtitan(?:@([^+]*))?(?:\+(fused|unfused))?(\+mtp)?$/;
 const DATE = /^\d{4}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?$/;
 
 /**
@@ -44,7 +42,7 @@ const DATE = /^\d{4}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?$/;
  *
  * `torchtitan` is the newest release that has the family; `torchtitan@2026-06-20` main as it was on that day,
  * `torchtitan@2026-06` on the first of that month; `+fused` and `+unfused` say whether the model fuses its QKV projections
- * where that is not the release's default. `hf` keeps names.
+ * where that is not the release's default, `+mtp` after it that the model has its layers for multi-token prediction. `hf` keeps names.
  *
  * @throws {HfStreamDcpError} `OPTIONS_INVALID` when it is not a target, lies outside the known history, or lacks the family.
  */
@@ -52,9 +50,26 @@ export function resolveTarget(target: string, family: string): ResolvedTarget {
 	if (target === HF_TARGET) return HF;
 	const match = TARGET.exec(target);
 	if (match === null) throw unknownTarget(target);
-	const [, date, fusion] = match;
+	const [, date, fusion, mtp] = match;
 	const release = date === undefined ? newestWith(family) : releaseAt(target, date, family);
-	return resolveRelease(release, family, target, fusion);
+	const resolved = resolveRelease(release, family, target, fusion);
+	if (mtp === undefined) return resolved;
+	if (!release.mtp.includes(family)) throw noPrediction(target, release, family);
+	return { ...resolved, id: `${resolved.id}${mtp}`, features: new Set(["mtp"]) };
+}
+
+function noPrediction(target: string, release: Release, family: string): HfStreamDcpError {
+	const first = RELEASES.find((one) => one.mtp.includes(family));
+	return new HfStreamDcpError(
+		"OPTIONS_INVALID",
+		`${target}: torchtitan@${release.id} has no multi-token prediction for ${family}`,
+		{
+			hint:
+				first === undefined
+					? "Leave out +mtp."
+					: `Leave out +mtp, or use --target torchtitan@${first.id}+mtp, the first that has it.`,
+		},
+	);
 }
 
 function resolveRelease(
@@ -78,6 +93,7 @@ function resolveRelease(
 		id: `torchtitan@${idFor(release, family)}${isFused === byDefault ? "" : `+${fusion}`}`,
 		spell: (key) => spellAt(release, key),
 		merges: stored === "separate" ? [] : stored,
+		features: new Set(),
 		rules: {
 			kind: "torchtitan",
 			// A stored wqkv is cut like any column-parallel weight; only its parts would be left whole.
@@ -164,7 +180,7 @@ function assertAlive(target: string, day: string, family: string): void {
 function unknownTarget(target: string): HfStreamDcpError {
 	const ids = RELEASES.map((release) => `torchtitan@${release.id}`).toReversed();
 	return new HfStreamDcpError("OPTIONS_INVALID", `there is no target ${JSON.stringify(target)}`, {
-		hint: `Targets: torchtitan, ${ids.join(", ")}, any torchtitan@YYYY-MM-DD, each with +fused or +unfused; hf.`,
+		hint: `Targets: torchtitan, ${ids.join(", ")}, any torchtitan@YYYY-MM-DD, each with +fused or +unfused, and with +mtp; hf.`,
 	});
 }
 
@@ -178,6 +194,7 @@ export function listTargets(): readonly string[] {
 		),
 		["torchtitan@YYYY-MM[-DD]", "main as it was on that day, or on the first of that month"],
 		["…+fused, …+unfused", "whether the model fuses QKV, where that is not the default"],
+		["…+mtp", "with the layers for multi-token prediction, which are left out otherwise"],
 		["hf", "names as in the source, for Hugging Face modules under FSDP2"],
 	];
 	const width = Math.max(...lines.map(([id]) => id.length));

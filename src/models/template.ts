@@ -1,7 +1,7 @@
 import type { Dtype } from "../core/dtype.ts";
 import { assertNever, HfStreamDcpError } from "../core/errors.ts";
 import { cast, concat, type Expr, fill, permute, reshape, slice, stack } from "../core/expr.ts";
-import type { NumberText } from "./numbers.ts";
+import type { Indices, NumberText } from "./numbers.ts";
 import { fillPattern, type Pattern } from "./pattern.ts";
 
 /**
@@ -77,11 +77,12 @@ export interface CastTemplate {
 export interface TemplateScope {
 	/** The tensor called `name`, or `undefined` when there is none. */
 	readonly lookup: (name: string) => Expr | undefined;
-	readonly evaluate: (text: NumberText) => number;
+	/** The value of a number where the holes stand for `indices`. */
+	readonly evaluate: (text: NumberText, indices: Indices) => number;
 	/** `evaluate` for a number of repetitions; refuses one beyond reason. */
-	readonly repeat: (text: NumberText) => number;
+	readonly repeat: (text: NumberText, indices: Indices) => number;
 	/** Values of the index holes around the template. */
-	readonly indices: ReadonlyMap<string, number>;
+	readonly indices: Indices;
 }
 
 /** The patterns of all sources of `template`, in order, holes unfilled. */
@@ -122,18 +123,19 @@ export function buildTemplate(template: Template, scope: TemplateScope): Expr {
 		if (found === undefined) throw new HfStreamDcpError("RECIPE_INVALID", `no tensor ${name}`);
 		return found;
 	}
+	const evaluate = (text: NumberText): number => scope.evaluate(text, scope.indices);
 	switch (template.kind) {
 		case "slice":
 			return slice(
 				buildTemplate(template.of, scope),
 				template.axis,
-				scope.evaluate(template.start),
-				scope.evaluate(template.end),
+				evaluate(template.start),
+				evaluate(template.end),
 			);
 		case "permute":
 			return permute(buildTemplate(template.of, scope), template.axes);
 		case "reshape":
-			return reshape(buildTemplate(template.of, scope), template.shape.map(scope.evaluate));
+			return reshape(buildTemplate(template.of, scope), template.shape.map(evaluate));
 		case "concat":
 			return concat(
 				template.parts.map((part) => buildTemplate(part, scope)),
@@ -145,7 +147,7 @@ export function buildTemplate(template: Template, scope: TemplateScope): Expr {
 				template.axis,
 			);
 		case "fill":
-			return fill(template.shape.map(scope.evaluate), template.value, template.dtype);
+			return fill(template.shape.map(evaluate), template.value, template.dtype);
 		case "cast":
 			return cast(buildTemplate(template.of, scope), template.dtype);
 		default:
@@ -154,7 +156,7 @@ export function buildTemplate(template: Template, scope: TemplateScope): Expr {
 }
 
 function scopesOf(template: StackTemplate, scope: TemplateScope): readonly TemplateScope[] {
-	return Array.from({ length: scope.repeat(template.count) }, (_, index) => ({
+	return Array.from({ length: scope.repeat(template.count, scope.indices) }, (_, index) => ({
 		...scope,
 		indices: new Map([...scope.indices, [template.over, index]]),
 	}));

@@ -86,6 +86,8 @@ describe("rules by date", () => {
 		["torchtitan@2026-06-23", "llama3", "torchtitan@2026-06-18", false],
 		["torchtitan@2026-06-23+fused", "llama3", "torchtitan@2026-06-18+fused", true],
 		["torchtitan@2026-06+fused", "llama3", "torchtitan@2026-06+fused", false],
+		["torchtitan@2026-08-11+mtp", "deepseek_v3", "torchtitan@2026-08-11+mtp", false],
+		["torchtitan+unfused+mtp", "kimi_k2", "torchtitan@2026-08-18+mtp", false],
 		["torchtitan", "qwen3_vl", "torchtitan@2026-06-08", false],
 		["torchtitan@2026-06-09", "qwen3_vl", "torchtitan@2026-06-08", false],
 		["torchtitan@2026-06-12", "qwen3_5", "torchtitan@2026-06-10", false],
@@ -122,6 +124,9 @@ describe("refused", () => {
 		["torchtitan@2026-08", "muse_glimmer", "no muse_glimmer before 2026-08-11"],
 		["torchtitan+fused", "llama4", "no fused QKV for llama4"],
 		["torchtitan@2026-04+fused", "llama3", "no fused QKV for llama3"],
+		["torchtitan@2026-08+mtp", "deepseek_v3", "or use --target torchtitan@2026-08-11+mtp"],
+		["torchtitan+mtp", "llama3", "no multi-token prediction for llama3 Leave out +mtp."],
+		["torchtitan+mtp+fused", "llama3", "there is no target"],
 	])("%s for %s", (target, family, message) => {
 		expect(messageOf(() => resolveTarget(target, family))).toContain(message);
 	});
