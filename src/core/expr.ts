@@ -228,3 +228,22 @@ export function sourcesOf(expr: Expr): readonly SourceExpr[] {
 	visit(expr);
 	return [...found.values()];
 }
+
+/** Whether an expression is the float32 products of quantised weights and their scales, not yet cast to what they are stored as. */
+export function isQuantised(expr: Expr): boolean {
+	switch (expr.kind) {
+		case "dequant":
+			return true;
+		case "concat":
+		case "stack":
+			return expr.parts.some(isQuantised);
+		case "slice":
+		case "permute":
+		case "reshape":
+			return isQuantised(expr.of);
+		case "cast":
+		case "fill":
+		case "source":
+			return false;
+	}
+}

@@ -2,17 +2,12 @@ import { type Box, boundingBox, boxNumel } from "../core/box.ts";
 import { invariant } from "../core/errors.ts";
 import type { Expr } from "../core/expr.ts";
 import { at } from "../core/shape.ts";
-import {
-	compareRanges,
-	exactRanges,
-	type Hull,
-	hullsOf,
-	type Places,
-	rangeBytes,
-} from "./footprint.ts";
+import { compareRanges, type Footprint, footprintOf } from "./footprint.ts";
+import { type Hull, hullsOf } from "./hulls.ts";
 import { boxIn } from "./parts.ts";
+import type { Places } from "./places.ts";
 import { pull } from "./pull.ts";
-import type { AxisSpan, PlanLimits, PlanRange } from "./types.ts";
+import type { AxisSpan, PlanLimits } from "./types.ts";
 
 /** An entry while the plan is made: its file offset is not known yet. */
 export interface Draft {
@@ -34,10 +29,7 @@ export interface Region {
 }
 
 /** A region whose source bytes are fetched together, and those bytes. */
-export interface Atom extends Region {
-	readonly ranges: readonly PlanRange[];
-	readonly bytes: number;
-}
+export interface Atom extends Region, Footprint {}
 
 /**
  * The hulls of all that a region reads.
@@ -108,10 +100,10 @@ export function components(region: Region, places: Places): Region[] {
  * allow. What an atom holds of a draft is a contiguous stretch of the draft's data.
  */
 export function atomsOf(region: Region, places: Places, limits: PlanLimits): Atom[] {
-	const ranges = exactRanges(hullsOfRegion(region, places), Number.POSITIVE_INFINITY);
-	invariant(ranges !== undefined, "no limit was exceeded");
-	const atom = { ...region, ranges, bytes: rangeBytes(ranges) };
-	if (atom.bytes <= limits.tileBytes && ranges.length <= 1) return [atom];
+	const footprint = footprintOf(hullsOfRegion(region, places), Number.POSITIVE_INFINITY);
+	invariant(footprint !== undefined, "no limit was exceeded");
+	const atom = { ...region, ...footprint };
+	if (atom.bytes <= limits.tileBytes && atom.ranges.length <= 1) return [atom];
 	const slabs = cleanSlabs(atom, places, limits);
 	if (slabs !== undefined) return slabs.flatMap((slab) => atomsOf(slab, places, limits));
 	const parts = components(region, places);
@@ -139,10 +131,10 @@ function isClean(atom: Atom, slabs: readonly Region[], places: Places): boolean 
 	let ranges = 0;
 	for (const slab of slabs) {
 		const hulls = hullsOfRegion(slab, places);
-		const exact = exactRanges(hulls, MAX_RUNS_PER_HULL * hulls.length);
+		const exact = footprintOf(hulls, MAX_RUNS_PER_HULL * hulls.length);
 		if (exact === undefined) return false;
-		bytes += rangeBytes(exact);
-		ranges += exact.length;
+		bytes += exact.bytes;
+		ranges += exact.ranges.length;
 		if (ranges > mostRanges) return false;
 	}
 	// The slabs read what the whole reads; equal sums mean that no two slabs share a byte.

@@ -1,7 +1,7 @@
 import { boxNumel, wholeBox } from "../core/box.ts";
 import { DTYPES, type Dtype } from "../core/dtype.ts";
 import { HfStreamDcpError, invariant } from "../core/errors.ts";
-import { cast, sourcesOf } from "../core/expr.ts";
+import { cast, isQuantised, sourcesOf } from "../core/expr.ts";
 import type { Layout, Shard } from "../core/layout.ts";
 import type { EntryFormat } from "../core/ports.ts";
 import type { ModelMap, Recipe } from "../core/recipe.ts";
@@ -10,14 +10,17 @@ import type { Source } from "../core/source.ts";
 import type { Atom, Draft } from "./atoms.ts";
 import { checkSourceUse } from "./check.ts";
 import { type FittedDrafts, fitDrafts } from "./cut.ts";
-import { type Places, placesOf } from "./footprint.ts";
 import { packTiles } from "./pack.ts";
 import { cutIntoShares } from "./cut-into-shares.ts";
 import { chooseRank, emptyLoads, placeEntries, type RankLoads } from "./place.ts";
+import { type Places, placesOf } from "./places.ts";
 import { totalsOf } from "./totals.ts";
 import type { Plan, PlanLimits, PlanTensor, PlanTile } from "./types.ts";
 
-/** What the checkpoint's floating-point tensors are stored as; `keep` leaves every tensor in the dtype of its source. */
+/**
+ * What the checkpoint's floating-point tensors are stored as; `keep` leaves every tensor in the dtype of its source, and makes
+ * bfloat16 of quantised weights.
+ */
 export type TargetDtype = "keep" | "bfloat16" | "float16" | "float32";
 
 /** Everything a plan depends on. */
@@ -74,7 +77,7 @@ export function draftPlan(inputs: PlanInputs): DraftedPlan {
 		expr: typed(recipe, dtype),
 		shape: recipe.expr.shape,
 	}));
-	checkSourceUse(tensors, source, map);
+	checkSourceUse(tensors, source, map, places);
 	const loads = emptyLoads(layout.worldSize);
 	const wanted = tensors.map((tensor, index) => draftsOf(tensor, index, layout, loads));
 	const shards = wanted.reduce((sum, drafts) => sum + drafts.length, 0);
@@ -162,7 +165,9 @@ export interface Tensor extends Pick<Recipe, "fqn" | "expr"> {
 
 function typed(recipe: Recipe, dtype: TargetDtype): Recipe["expr"] {
 	const { expr, keepDtype } = recipe;
-	if (dtype === "keep" || keepDtype || !DTYPES[expr.dtype].isFloat) return expr;
+	if (!DTYPES[expr.dtype].isFloat) return expr;
+	// The float32 of a product is how it is made, not what the model's authors would have stored.
+	if (dtype === "keep" || keepDtype) return isQuantised(expr) ? cast(expr, "bfloat16") : expr;
 	return cast(expr, dtype satisfies Dtype);
 }
 

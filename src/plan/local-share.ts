@@ -1,16 +1,11 @@
 import { HfStreamDcpError } from "../core/errors.ts";
 import type { Layout } from "../core/layout.ts";
 import { at } from "../core/shape.ts";
-import {
-	exactRanges,
-	hullsOf,
-	type Places,
-	placesOf,
-	stagingBytesOf,
-	unionRanges,
-} from "./footprint.ts";
+import { exactRanges, stagingBytesOf, unionRanges } from "./footprint.ts";
 import { type Holders, holdersOf, rankMask } from "./held-entries.ts";
+import { hullsOf } from "./hulls.ts";
 import { boxIn } from "./parts.ts";
+import { type Places, placesOf } from "./places.ts";
 import { pull } from "./pull.ts";
 import { assembleShare, type PlanShare } from "./share.ts";
 import type { Plan, PlanRange, PlanSlab, PlanTile, PlanTotals } from "./types.ts";

@@ -33,7 +33,9 @@ export function packTiles(
 	}
 	if (constants.length > 0) bins.unshift({ atoms: constants, bytes: 0 });
 	return bins.map((bin) => {
-		const ranges = unionRanges(bin.atoms.flatMap((atom) => atom.ranges));
+		const ranges = unionRanges(
+			bin.atoms.flatMap(({ ranges: own, scaleRanges }) => [...own, ...scaleRanges]),
+		);
 		return { ranges, stagingBytes: stagingBytesOf(ranges), slabs: slabsOf(bin.atoms, entryOf) };
 	});
 }

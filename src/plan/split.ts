@@ -3,8 +3,9 @@ import { itemBytes } from "../core/dtype.ts";
 import { at } from "../core/shape.ts";
 import { type Draft, hullsOfRegion } from "./atoms.ts";
 import { fitDrafts } from "./cut.ts";
-import { compareRanges, type Places } from "./footprint.ts";
+import { compareRanges } from "./footprint.ts";
 import { type Group, groupsOf } from "./groups.ts";
+import type { Places } from "./places.ts";
 import type { PlanLimits } from "./types.ts";
 
 /** What a group is cut with. */

@@ -1,5 +1,7 @@
 import { at } from "../core/shape.ts";
-import { exactRanges, hullsOf, type Places, stagingBytesOf } from "../plan/footprint.ts";
+import { exactRanges, stagingBytesOf } from "../plan/footprint.ts";
+import { hullsOf } from "../plan/hulls.ts";
+import type { Places } from "../plan/places.ts";
 import { partsOf } from "../plan/parts.ts";
 import { pull } from "../plan/pull.ts";
 import type { Plan, PlanPart, PlanTile } from "../plan/types.ts";

@@ -1,10 +1,12 @@
-import { itemBytes } from "../core/dtype.ts";
 import { invariant } from "../core/errors.ts";
 import { pageOffset } from "../core/pages.ts";
-import type { GatherPiece, Piece, ReshardOp } from "../core/ports.ts";
+import type { DequantPiece, GatherPiece, Piece, ReshardOp } from "../core/ports.ts";
+import { SCALE_BYTES } from "../core/quantisation.ts";
 import { at } from "../core/shape.ts";
-import { type Places, spanOf } from "../plan/footprint.ts";
+import { elementBits, scaleSpanOf, spanOf } from "../plan/hulls.ts";
+import type { Places } from "../plan/places.ts";
 import type { PlanRange } from "../plan/types.ts";
+import { scaleStride, sourceStride, splitPiece } from "./split-piece.ts";
 
 /** A range of source bytes and where it begins in staging memory. */
 export interface StagedRange extends PlanRange {
@@ -44,31 +46,62 @@ export function locate(
 	const ops: ReshardOp[] = [];
 	for (const piece of pieces) {
 		if (piece.kind === "fill") ops.push({ piece, stagingOffset: 0 });
-		else if (piece.kind === "dequant") invariant(false, "quantised pieces are not located yet");
-		else if (piece.dims.every((dim) => dim.size > 0)) locateGather(piece, places, staged, ops);
+		else if (piece.dims.every((dim) => dim.size > 0)) locatePiece(piece, places, staged, ops);
 	}
 	return ops;
 }
 
-function locateGather(
-	whole: GatherPiece,
+function locatePiece(
+	whole: GatherPiece | DequantPiece,
 	places: Places,
 	staged: readonly StagedRange[],
 	ops: ReshardOp[],
 ): void {
-	const place = places.get(whole.source);
-	invariant(place !== undefined, `no place for source tensor ${whole.source}`);
-	const width = itemBytes(whole.sourceDtype);
-	const todo: GatherPiece[] = [whole];
+	const todo = [whole];
 	for (let piece = todo.pop(); piece !== undefined; piece = todo.pop()) {
-		const first = place.begin + piece.sourceOffset * width;
-		const range = rangeAt(staged, place.file, first);
-		invariant(range !== undefined, `byte ${first} of ${piece.source} is not staged`);
-		const room = Math.floor((range.end - first) / width) - 1;
-		if (spanOf(piece.dims) <= room) {
-			ops.push({ piece, stagingOffset: range.stagingOffset + first - range.start });
-		} else todo.push(...splitPiece(piece, room));
+		const elements = seek(elementsOf(piece), places, staged);
+		if (typeof elements === "object") todo.push(...splitPiece(piece, elements.room, sourceStride));
+		else if (piece.kind === "gather") ops.push({ piece, stagingOffset: elements });
+		else {
+			const scales = seek(scalesOf(piece), places, staged);
+			if (typeof scales === "object") todo.push(...splitPiece(piece, scales.room, scaleStride));
+			else ops.push({ piece, stagingOffset: elements, scaleStagingOffset: scales });
+		}
 	}
+}
+
+/** Elements or scales that a piece reads: the first one, and the distance to the last. */
+interface Stretch {
+	readonly source: string;
+	readonly bits: number;
+	readonly offset: number;
+	readonly span: number;
+}
+
+function elementsOf(piece: GatherPiece | DequantPiece): Stretch {
+	const { source, sourceOffset: offset, dims } = piece;
+	return { source, bits: elementBits(piece), offset, span: spanOf(dims) };
+}
+
+function scalesOf({ scales, scaleCodec, scaleOffset, dims }: DequantPiece): Stretch {
+	const bits = 8 * SCALE_BYTES[scaleCodec];
+	return { source: scales, bits, offset: scaleOffset, span: scaleSpanOf(dims) };
+}
+
+/** The staging offset of the byte of the first element; where the last is not in the same range, how far away one may be. */
+function seek(
+	{ source, bits, offset, span }: Stretch,
+	places: Places,
+	staged: readonly StagedRange[],
+): number | { readonly room: number } {
+	const place = places.get(source);
+	invariant(place !== undefined, `no place for source tensor ${source}`);
+	const first = place.begin + Math.floor((offset * bits) / 8);
+	const range = rangeAt(staged, place.file, first);
+	invariant(range !== undefined, `byte ${first} of ${source} is not staged`);
+	const end = Math.floor(((range.end - place.begin) * 8) / bits);
+	const room = end - offset - 1;
+	return span <= room ? range.stagingOffset + first - range.start : { room };
 }
 
 /** The range that holds byte `byte` of a file. */
@@ -92,29 +125,4 @@ export function rangeIndexAt(ranges: readonly PlanRange[], file: number, byte: n
 		else high = middle;
 	}
 	return low;
-}
-
-/** Cuts the loop with the longest source stride behind the last index whose elements lie within `room`; the rest comes first. */
-function splitPiece(piece: GatherPiece, room: number): [rest: GatherPiece, first: GatherPiece] {
-	let axis = 0;
-	piece.dims.forEach((dim, d) => {
-		if (dim.sourceStride > at(piece.dims, axis).sourceStride) axis = d;
-	});
-	const dim = piece.dims[axis];
-	invariant(dim !== undefined && dim.size > 1, `an element of ${piece.source} is not staged`);
-	const inner = spanOf(piece.dims.toSpliced(axis, 1));
-	const fitting = Math.floor((room - inner) / dim.sourceStride) + 1;
-	const count = Math.max(1, Math.min(dim.size - 1, fitting));
-	return [takeIndices(piece, axis, count, dim.size - count), takeIndices(piece, axis, 0, count)];
-}
-
-function takeIndices(piece: GatherPiece, axis: number, first: number, count: number): GatherPiece {
-	const dim = at(piece.dims, axis);
-	return {
-		...piece,
-		sourceOffset: piece.sourceOffset + first * dim.sourceStride,
-		targetOffset: piece.targetOffset + first * dim.targetStride,
-		dims:
-			count === 1 ? piece.dims.toSpliced(axis, 1) : piece.dims.with(axis, { ...dim, size: count }),
-	};
 }

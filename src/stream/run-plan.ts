@@ -4,7 +4,7 @@ import { emitTo, type EventListener } from "../core/events.ts";
 import { PAGE_BYTES } from "../core/pages.ts";
 import type { ByteSource, EntrySink, ReshardBackend } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
-import { placesOf } from "../plan/footprint.ts";
+import { placesOf } from "../plan/places.ts";
 import type { Plan } from "../plan/types.ts";
 import { type Arena, createArena, type Lease } from "./arena.ts";
 import { fetchTile } from "./fetch-tile.ts";

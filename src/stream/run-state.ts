@@ -1,6 +1,6 @@
 import type { EventListener } from "../core/events.ts";
 import type { ByteSource, EntrySink, ReshardBackend } from "../core/ports.ts";
-import type { Places } from "../plan/footprint.ts";
+import type { Places } from "../plan/places.ts";
 import type { Plan } from "../plan/types.ts";
 import type { Flusher } from "./flusher.ts";
 import type { Pool } from "./pool.ts";

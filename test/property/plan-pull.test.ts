@@ -45,8 +45,13 @@ function elementAt(expr: Expr, index: readonly number[]): string {
 			}
 			throw new Error("outside");
 		}
-		case "dequant":
-			throw new Error("not a relayout");
+		case "dequant": {
+			const flat = (shape: readonly number[], at_: readonly number[]): number =>
+				at_.reduce((sum, i, d) => sum * shape[d]! + i, 0);
+			const block = index.map((i, d) => Math.floor(i / expr.block[d]!));
+			const element = `${expr.weight.name}:${flat(expr.shape, index)}`;
+			return `${element} × ${expr.scales.name}:${flat(expr.scales.shape, block)}`;
+		}
 	}
 }
 
@@ -64,21 +69,28 @@ function indicesOf(box: Box): number[][] {
 function written(pieces: readonly Piece[], elements: number): (string | undefined)[] {
 	const out: (string | undefined)[] = Array.from({ length: elements }, () => undefined);
 	for (const piece of pieces) {
-		if (piece.kind === "dequant") throw new Error("not a relayout");
 		let places = [
-			{ from: piece.kind === "gather" ? piece.sourceOffset : 0, to: piece.targetOffset },
+			{
+				from: piece.kind === "fill" ? 0 : piece.sourceOffset,
+				scale: piece.kind === "dequant" ? piece.scaleOffset : 0,
+				to: piece.targetOffset,
+			},
 		];
 		for (const dim of piece.dims) {
-			places = places.flatMap(({ from, to }) =>
+			const step = "scaleStride" in dim ? dim.scaleStride : 0;
+			places = places.flatMap(({ from, scale, to }) =>
 				Array.from({ length: dim.size }, (_, i) => ({
 					from: from + i * dim.sourceStride,
+					scale: scale + i * step,
 					to: to + i * dim.targetStride,
 				})),
 			);
 		}
-		for (const { from, to } of places) {
+		for (const { from, scale, to } of places) {
 			expect(out[to]).toBeUndefined();
-			out[to] = piece.kind === "gather" ? `${piece.source}:${from}` : `fill:${piece.value}`;
+			if (piece.kind === "fill") out[to] = `fill:${piece.value}`;
+			else out[to] = `${piece.source}:${from}`;
+			if (piece.kind === "dequant") out[to] += ` × ${piece.scales}:${scale}`;
 		}
 	}
 	return out;

@@ -1,4 +1,5 @@
 import * as fc from "fast-check";
+import { dequantFp8Block, dequantMxfp4 } from "../../src/core/dequant.ts";
 import { concat, type Expr, permute, reshape, slice, source, stack } from "../../src/core/expr.ts";
 import { numel } from "../../src/core/shape.ts";
 
@@ -12,12 +13,42 @@ function factorings(value: number): number[][] {
 	return found;
 }
 
-/** Random expressions of relayout nodes over fresh sources, at most a few hundred elements. */
+/** Numbers from 0 up to but not including `below`. */
+type Next = (below: number) => number;
+
+/** 8-bit floats with scales: blocks that do and do not divide the shape, some of them of a single element. */
+function fp8Leaf(name: string, shape: readonly number[], next: Next): Expr {
+	const block = shape.map(() => 1 + next(5));
+	const codec = next(2) === 0 ? "float8_e4m3fn" : "float8_e5m2";
+	const scales = (["float32", "bfloat16", "float16", "float8_e8m0fnu"] as const)[next(4)]!;
+	const blocks = shape.map((size, d) => Math.ceil(size / block[d]!));
+	const weight = source(name, codec, shape);
+	return dequantFp8Block(weight, source(`${name}.scales`, scales, blocks), block);
+}
+
+/** Elements of half a byte, of which the expression takes a stretch that begins and ends anywhere. */
+function mxfp4Leaf(name: string, shape: readonly number[], next: Next): Expr {
+	const last = shape.length - 1;
+	const start = next(40);
+	const groups = Math.ceil((start + shape[last]! + next(8)) / 32);
+	const outer = shape.slice(0, last);
+	const blocks = source(name, "uint8", [...outer, groups, 16]);
+	const whole = dequantMxfp4(blocks, source(`${name}.scales`, "uint8", [...outer, groups]));
+	return slice(whole, last, start, start + shape[last]!);
+}
+
+/** Random expressions over fresh sources, plain and quantised, at most a few hundred elements. */
 export function arbitraryExpr(): fc.Arbitrary<Expr> {
 	return fc.infiniteStream(fc.nat(1_000_003)).map((stream) => {
-		const next = (below: number): number => Number(stream.next().value) % below;
+		const next: Next = (below) => Number(stream.next().value) % below;
 		let count = 0;
-		const leaf = (shape: readonly number[]): Expr => source(`s${count++}`, "float32", shape);
+		const leaf = (shape: readonly number[]): Expr => {
+			const name = `s${count++}`;
+			const kind = next(4);
+			if (kind === 0) return fp8Leaf(name, shape, next);
+			if (kind === 1 && shape.length > 0) return mxfp4Leaf(name, shape, next);
+			return source(name, "float32", shape);
+		};
 		const grow = (shape: readonly number[], depth: number): Expr => {
 			if (depth === 0) return leaf(shape);
 			const elements = numel(shape);

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseJournal } from "../../src/job/journal.ts";
-import { placesOf } from "../../src/plan/footprint.ts";
+import { placesOf } from "../../src/plan/places.ts";
 import { shareOf } from "../../src/plan/share.ts";
 import type { Plan } from "../../src/plan/types.ts";
 import { liveTile } from "../../src/stream/live-tile.ts";

@@ -1,6 +1,8 @@
 import type { Box } from "../../src/core/box.ts";
 import { type Dtype, itemBytes } from "../../src/core/dtype.ts";
-import type { Expr } from "../../src/core/expr.ts";
+import type { DequantExpr, Expr } from "../../src/core/expr.ts";
+import { SCALE_BYTES } from "../../src/core/quantisation.ts";
+import { codeAt, elementValue, scaleValue } from "./slow-quantised.ts";
 
 /** Supplies all bytes of one source tensor, row-major, little-endian. */
 export type ReadSource = (name: string) => Uint8Array;
@@ -50,8 +52,25 @@ export function evaluateExpr(expr: Expr, read: ReadSource): Uint8Array {
 				product(expr.shape.slice(0, expr.axis)),
 			);
 		case "dequant":
-			throw new Error("not written yet");
+			return encode(dequantised(expr, read), expr.dtype);
 	}
+}
+
+/** Every element times the scale of its block, as a float32. */
+function dequantised(expr: DequantExpr, read: ReadSource): number[] {
+	const codes = evaluateExpr(expr.weight, read);
+	const scales = evaluateExpr(expr.scales, read);
+	const width = SCALE_BYTES[expr.scaleCodec];
+	const index = expr.shape.map(() => 0);
+	return Array.from({ length: product(expr.shape) }, (_, i) => {
+		let place = 0;
+		for (const [d, blocks] of expr.scales.shape.entries()) {
+			place = place * blocks + Math.floor(index[d]! / expr.block[d]!);
+		}
+		advance(index, expr.shape, expr.shape.length - 1);
+		const scale = scaleValue(scales.subarray(place * width, (place + 1) * width), expr.scaleCodec);
+		return Math.fround(elementValue(codeAt(codes, i, expr.codec), expr.codec) * scale);
+	});
 }
 
 /** The bytes of one box of a dense row-major tensor. */
