@@ -9,6 +9,8 @@ export interface Recipe {
 	readonly expr: Expr;
 	/** A dtype the loader demands (`expert_bias_E` is fp32): `--dtype` leaves it alone. */
 	readonly keepDtype: boolean;
+	/** Whether it stores tensors again that belong to another recipe, because they are tied. @default false */
+	readonly isTied?: boolean | undefined;
 }
 
 /** What became of one source tensor that is not simply used once. */

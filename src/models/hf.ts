@@ -51,7 +51,7 @@ function tieOf(source: Source): { readonly recipe: Recipe; readonly note: Source
 		const embedding = tensors.get(name);
 		if (embedding === undefined || tensors.has(head)) continue;
 		const note = { name, reason: `tie_word_embeddings: stored again as ${head}` };
-		return { recipe: { ...keptAs(embedding), fqn: head }, note };
+		return { recipe: { ...keptAs(embedding), fqn: head, isTied: true }, note };
 	}
 	return undefined;
 }

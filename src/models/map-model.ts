@@ -2,9 +2,7 @@ import { DTYPES } from "../core/dtype.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
 import { type Expr, source as sourceExpr, sourcesOf } from "../core/expr.ts";
 import type { ModelMap, Recipe, SourceNote } from "../core/recipe.ts";
-import { numel } from "../core/shape.ts";
-import type { Source, SourceTensor } from "../core/source.ts";
-import { usesOf } from "./coverage.ts";
+import type { Source } from "../core/source.ts";
 import { createDrops } from "./drops.ts";
 import type { DropRule, Family } from "./family.ts";
 import { mapHf } from "./hf.ts";
@@ -26,8 +24,8 @@ export interface MapModelOptions {
 }
 
 /**
- * Decides how every tensor of the checkpoint is made, and accounts for every tensor of the source: used exactly once, or tied,
- * or dropped by a named rule.
+ * Decides how every tensor of the checkpoint is made, and accounts for every tensor of the source: used, tied, or dropped by a named
+ * rule. That each of their elements is used exactly once, the plan proves.
  *
  * @throws {HfStreamDcpError} `FAMILY_UNKNOWN` when no family knows the architecture; `OPTIONS_INVALID` for a target that does
  * not exist for it; `CONFIG_INVALID` when `config.json` lacks or misstates a number; `DTYPE_UNSUPPORTED` for a quantised model;
@@ -50,7 +48,12 @@ export function mapModel(options: MapModelOptions): ModelMap {
 	);
 	const { features } = target;
 	const result = instantiateFamily(family, { tensors, numbers, features, tiedEmbeddings });
-	const { unresolved, dropped } = accountFor(createDrops(family.drops, numbers), source, result);
+	const { unresolved, dropped } = accountFor(
+		createDrops(family.drops, numbers),
+		source,
+		result,
+		target.spell,
+	);
 	if (!isResolved(unresolved)) {
 		throw unresolvedError(
 			`${describeModel(family, numbers)} → ${target.id}`,
@@ -62,7 +65,12 @@ export function mapModel(options: MapModelOptions): ModelMap {
 	refuseNonFloats(result.made);
 
 	const recipes = applyMerges(result.made, target.merges, numbers).map(
-		({ target: key, expr, keepDtype }): Recipe => ({ fqn: target.spell(key), expr, keepDtype }),
+		({ target: key, expr, keepDtype, isTied }): Recipe => ({
+			fqn: target.spell(key),
+			expr,
+			keepDtype,
+			isTied,
+		}),
 	);
 	return {
 		family: family.name,
@@ -110,40 +118,36 @@ function describeModel(family: Family, numbers: Numbers): string {
 	return `${family.name} of ${numbers.evaluate("layers")} layers${experts === 0 ? "" : `, ${experts} experts`}`;
 }
 
-/** Sorts out the source tensors that no made tensor uses, and those that are used too often or in part. */
+/** Sorts out the source tensors that no made tensor uses, and the keys that several made tensors have. */
 function accountFor(
 	dropOf: (name: string) => DropRule | undefined,
 	source: Source,
 	result: FamilyResult,
+	spell: (key: string) => string,
 ): { readonly unresolved: Unresolved; readonly dropped: readonly SourceNote[] } {
 	const unmapped: string[] = [];
 	const dropped: SourceNote[] = [];
-	const miscounted: { target: string; reason: string }[] = [];
-	const uses = usesOf(result.made.filter(({ isTied }) => !isTied).map(({ expr }) => expr));
-	for (const tensor of source.tensors) {
-		const use = uses.get(tensor.name);
-		if (use !== undefined) {
-			const reason = describeUse(tensor, use.count, use.overlaps);
-			if (reason !== undefined) miscounted.push({ target: tensor.name, reason });
-		} else if (!result.expected.has(tensor.name)) {
-			const rule = dropOf(tensor.name);
-			if (rule === undefined) unmapped.push(tensor.name);
-			else dropped.push({ name: tensor.name, reason: `${rule.pattern}: ${rule.reason}` });
-		}
+	for (const { name } of source.tensors) {
+		if (result.expected.has(name)) continue;
+		const rule = dropOf(name);
+		if (rule === undefined) unmapped.push(name);
+		else dropped.push({ name, reason: `${rule.pattern}: ${rule.reason}` });
 	}
 	const { missing, misfits } = result;
-	// A tensor that could not be made leaves its sources in part unused; that is its fault, not theirs.
-	const isComplete = missing.length === 0 && misfits.length === 0;
-	return {
-		unresolved: { unmapped, missing, misfits, miscounted: isComplete ? miscounted : [] },
-		dropped,
-	};
+	const duplicates = madeTwice(result.made, spell);
+	return { unresolved: { unmapped, missing, misfits, duplicates }, dropped };
 }
 
-function describeUse(tensor: SourceTensor, count: number, overlaps: boolean): string | undefined {
-	const total = numel(tensor.shape);
-	if (count !== total) return `${count} of its ${total} elements are used`;
-	return overlaps ? "some elements are used twice, others never" : undefined;
+/** Keys of tensors that would be stored under one name. */
+function madeTwice(made: readonly MadeTensor[], spell: (key: string) => string): readonly string[] {
+	const seen = new Set<string>();
+	const twice = new Set<string>();
+	for (const { target } of made) {
+		const name = spell(target);
+		if (seen.has(name)) twice.add(target);
+		seen.add(name);
+	}
+	return [...twice];
 }
 
 function tiedNotes(made: readonly MadeTensor[]): readonly SourceNote[] {

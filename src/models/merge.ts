@@ -32,6 +32,7 @@ function applyMerge(
 	numbers: Numbers,
 ): readonly MadeTensor[] {
 	const byTarget = new Map<string, Expr>(made.map(({ target, expr }) => [target, expr]));
+	const tied = new Set(made.filter(({ isTied }) => isTied).map(({ target }) => target));
 	const leader = templatePatterns(merge.make)[0] ?? "";
 	const consumed = new Set<string>();
 	const merged = new Map<string, MadeTensor>();
@@ -56,7 +57,8 @@ function applyMerge(
 			),
 			`shape of ${key}`,
 		);
-		merged.set(target, { target: key, expr, keepDtype: false, isTied: false });
+		const isTied = parts.some((name) => tied.has(name));
+		merged.set(target, { target: key, expr, keepDtype: false, isTied });
 	}
 	return made.flatMap((tensor) => {
 		const whole = merged.get(tensor.target);

@@ -10,8 +10,8 @@ export interface Unresolved {
 	readonly missing: readonly MissingTarget[];
 	/** Target tensors whose shape or dtype does not fit. */
 	readonly misfits: readonly MisfitTarget[];
-	/** Source tensors that are not used exactly once. */
-	readonly miscounted: readonly MisfitTarget[];
+	/** Keys that more than one rule makes. */
+	readonly duplicates: readonly string[];
 }
 
 /** Lines of one kind that a message shows before it only counts. */
@@ -38,7 +38,8 @@ export function unresolvedError(
 	expected: ReadonlySet<string>,
 	spell: (key: string) => string,
 ): HfStreamDcpError {
-	const { unmapped, miscounted } = unresolved;
+	const { unmapped } = unresolved;
+	const duplicates = unresolved.duplicates.map(spell);
 	const missing = unresolved.missing.map((one) => ({ ...one, targets: one.targets.map(spell) }));
 	const misfits = unresolved.misfits.map((one) => ({ ...one, target: spell(one.target) }));
 	const known = [...expected].slice(0, COMPARED);
@@ -63,11 +64,16 @@ export function unresolvedError(
 			},
 		),
 		...section("tensors that do not fit config.json or one another", misfits, byTarget, withReason),
-		...section("source tensors not used exactly once", miscounted, byTarget, withReason),
+		...section(
+			"target tensors that are made more than once",
+			duplicates,
+			(name) => name,
+			(name) => name,
+		),
 	];
 	return new HfStreamDcpError("NAMES_UNRESOLVED", [`${what}:`, ...lines].join("\n"), {
 		hint: "Nothing was fetched. Check --family, --target and --revision; --target hf keeps every tensor as it is.",
-		facts: { unmapped, missing, misfits, miscounted },
+		facts: { unmapped, missing, misfits, duplicates },
 	});
 }
 

@@ -1,69 +1,85 @@
-import { wholeBox } from "../core/box.ts";
+import { type Box, boxNumel, formatBox } from "../core/box.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
-import type { Expr } from "../core/expr.ts";
+import type { Shard } from "../core/layout.ts";
 import type { ModelMap } from "../core/recipe.ts";
-import { numel, type Shape } from "../core/shape.ts";
+import { at, numel, type Shape, shapesEqual } from "../core/shape.ts";
 import type { Source } from "../core/source.ts";
-import { ELEMENT_BITS, SCALE_BYTES } from "../core/quantisation.ts";
-import { exactRanges, rangeBytes } from "./footprint.ts";
-import { countOf, type Hull, hullsOf } from "./hulls.ts";
-import type { Places } from "./places.ts";
-import { pull } from "./pull.ts";
+import { misusedTensors } from "./source-use.ts";
+import { boxElements, tallyOf } from "./tally.ts";
+
+/** Tensors that a message names before it only counts. */
+const SHOWN = 20;
 
 /**
- * Proves that every source element is used exactly once, tied, or dropped by name.
+ * Proves that every source element is used exactly once, tied, or dropped by name, and that no key is made twice.
  *
  * @throws {HfStreamDcpError} `RECIPE_INVALID` naming the tensors for which that is not so.
  */
-export function checkSourceUse(
-	tensors: readonly { readonly fqn: string; readonly expr: Expr; readonly shape: Shape }[],
-	source: Source,
-	map: ModelMap,
-	places: Places,
-): void {
-	const used = usedElements(tensors, places);
-	const tied = new Set(map.tied.map((note) => note.name));
-	const dropped = new Set(map.dropped.map((note) => note.name));
-	const wrong: string[] = [];
-	for (const tensor of source.tensors) {
-		const elements = numel(tensor.shape);
-		const count = used.get(tensor.name) ?? 0;
-		used.delete(tensor.name);
-		const wanted = dropped.has(tensor.name) ? 0 : elements;
-		const isStoredAgain = wanted > 0 && count > wanted && tied.has(tensor.name);
-		const isRight = count === wanted || isStoredAgain;
-		if (!isRight) wrong.push(`${tensor.name} (${count} of ${elements} elements used)`);
+export function checkCoverage(source: Source, map: ModelMap): void {
+	const twice = keysMadeTwice(map);
+	if (twice.length > 0) {
+		throw new HfStreamDcpError(
+			"RECIPE_INVALID",
+			`family ${map.family} makes more than one tensor of the same key: ${listed(twice)}`,
+			{ hint: "Give every target of the family a name of its own.", facts: { twice } },
+		);
 	}
-	wrong.push(...[...used.keys()].map((name) => `${name} (not in the source)`));
-	if (wrong.length === 0) return;
+	const misused = misusedTensors(source, map);
+	if (misused.length === 0) return;
+	const lines = misused.map(
+		({ name, reason, targets }) =>
+			`${name}: ${reason}${targets.length === 0 ? "" : ` (by ${listed(targets.slice(0, 3))})`}`,
+	);
 	throw new HfStreamDcpError(
 		"RECIPE_INVALID",
-		`the recipes of family ${map.family} do not use every source element exactly once: ${wrong.slice(0, 20).join(", ")}${wrong.length > 20 ? `, and ${wrong.length - 20} more` : ""}`,
-		{ hint: "Name the tensors in a rule of the family: used, tied or dropped.", facts: { wrong } },
+		`the recipes of family ${map.family} do not use every source element exactly once:\n  ${listed(lines, "\n  ")}`,
+		{
+			hint: "Nothing was fetched. Name the tensors in a rule of the family: used, tied or dropped.",
+			facts: { misused },
+		},
 	);
 }
 
-/** How many elements of each source tensor are used, as often as they are; scales once, however many weights need them. */
-function usedElements(
-	tensors: readonly { readonly expr: Expr; readonly shape: Shape }[],
-	places: Places,
-): Map<string, number> {
-	const used = new Map<string, number>();
-	const scales = new Map<string, { readonly width: number; readonly hulls: Hull[] }>();
-	const use = (name: string, count: number): unknown =>
-		used.set(name, (used.get(name) ?? 0) + count);
-	for (const { expr, shape } of tensors) {
-		for (const piece of pull(expr, wholeBox(shape))) {
-			if (piece.kind === "gather") use(piece.source, countOf(piece.dims));
-			if (piece.kind !== "dequant") continue;
-			use(piece.source, (countOf(piece.dims) * ELEMENT_BITS[piece.codec]) / 8);
-			const of = scales.get(piece.scales) ?? { width: SCALE_BYTES[piece.scaleCodec], hulls: [] };
-			scales.set(piece.scales, of);
-			of.hulls.push(...hullsOf([piece], places).filter(({ reads }) => reads === "scales"));
-		}
+/** Keys that more than one recipe has, each once. */
+function keysMadeTwice({ recipes }: ModelMap): readonly string[] {
+	const seen = new Set<string>();
+	const twice = new Set<string>();
+	for (const { fqn } of recipes) {
+		if (seen.has(fqn)) twice.add(fqn);
+		seen.add(fqn);
 	}
-	for (const [name, { width, hulls }] of scales) {
-		use(name, rangeBytes(exactRanges(hulls, Number.POSITIVE_INFINITY) ?? []) / width);
-	}
-	return used;
+	return [...twice];
+}
+
+function listed(items: readonly string[], separator = ", "): string {
+	const rest = items.length - SHOWN;
+	const shown = items.slice(0, SHOWN).join(separator);
+	return rest > 0 ? `${shown}${separator}and ${rest} more` : shown;
+}
+
+/** A layout gives tensors of one shape the same list of shards, again and again. */
+const known = new WeakMap<readonly Shard[], { readonly shape: Shape; readonly reason?: string }>();
+
+/** Why `shards` do not hold each element of a tensor of `shape` exactly once; `undefined` when they do. */
+export function describeCover(shards: readonly Shard[], shape: Shape): string | undefined {
+	const before = known.get(shards);
+	if (before !== undefined && shapesEqual(before.shape, shape)) return before.reason;
+	const reason = coverReason(
+		shards.map(({ box }) => box),
+		shape,
+	);
+	known.set(shards, reason === undefined ? { shape } : { shape, reason });
+	return reason;
+}
+
+function coverReason(boxes: readonly Box[], shape: Shape): string | undefined {
+	const isOutside = ({ offset, size }: Box): boolean =>
+		offset.length !== shape.length ||
+		offset.some((start, d) => start < 0 || start + at(size, d) > at(shape, d));
+	const outside = boxes.find(isOutside);
+	if (outside !== undefined) return `the block ${formatBox(outside)} lies outside of it`;
+	const sets = boxes.filter((box) => boxNumel(box) > 0).map((box) => boxElements(box, shape));
+	const { never, repeatedly } = tallyOf(sets, numel(shape));
+	if (never > 0) return `${never} of its ${numel(shape)} elements are in no block`;
+	return repeatedly > 0 ? `${repeatedly} of its elements are in more than one block` : undefined;
 }

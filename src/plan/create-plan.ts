@@ -1,4 +1,4 @@
-import { boxNumel, wholeBox } from "../core/box.ts";
+import { wholeBox } from "../core/box.ts";
 import { DTYPES, type Dtype } from "../core/dtype.ts";
 import { HfStreamDcpError, invariant } from "../core/errors.ts";
 import { cast, isQuantised, sourcesOf } from "../core/expr.ts";
@@ -8,7 +8,7 @@ import type { ModelMap, Recipe } from "../core/recipe.ts";
 import { at, formatShape, numel, type Shape } from "../core/shape.ts";
 import type { Source } from "../core/source.ts";
 import type { Atom, Draft } from "./atoms.ts";
-import { checkSourceUse } from "./check.ts";
+import { checkCoverage, describeCover } from "./check.ts";
 import { type FittedDrafts, fitDrafts } from "./cut.ts";
 import { packTiles } from "./pack.ts";
 import { cutIntoShares } from "./cut-into-shares.ts";
@@ -77,7 +77,7 @@ export function draftPlan(inputs: PlanInputs): DraftedPlan {
 		expr: typed(recipe, dtype),
 		shape: recipe.expr.shape,
 	}));
-	checkSourceUse(tensors, source, map, places);
+	checkCoverage(source, map);
 	const loads = emptyLoads(layout.worldSize);
 	const wanted = tensors.map((tensor, index) => draftsOf(tensor, index, layout, loads));
 	const shards = wanted.reduce((sum, drafts) => sum + drafts.length, 0);
@@ -174,11 +174,12 @@ function typed(recipe: Recipe, dtype: TargetDtype): Recipe["expr"] {
 function draftsOf(tensor: Tensor, index: number, layout: Layout, loads: RankLoads): Draft[] {
 	const { fqn, shape, expr } = tensor;
 	const shards = numel(shape) === 0 ? [emptyShard(shape)] : layout.shardsOf(fqn, shape);
-	const covered = shards.reduce((sum, shard) => sum + boxNumel(shard.box), 0);
-	if (covered !== numel(shape)) {
+	const reason = describeCover(shards, shape);
+	if (reason !== undefined) {
 		throw new HfStreamDcpError(
 			"LAYOUT_INVALID",
-			`the layout covers ${covered} of the ${numel(shape)} elements of ${fqn} ${formatShape(shape)}`,
+			`the layout does not divide ${fqn} ${formatShape(shape)}: ${reason}`,
+			{ hint: "Each element must be in exactly one block.", facts: { fqn } },
 		);
 	}
 	return shards.map((one, shard) => ({

@@ -1,7 +1,6 @@
 import { assert, nat, property } from "fast-check";
 import { describe, expect, test } from "vitest";
-import { concat, reshape, slice, source } from "../../src/core/expr.ts";
-import { usesOf } from "../../src/models/coverage.ts";
+import { source } from "../../src/core/expr.ts";
 import { nearest } from "../../src/models/nearest.ts";
 import { createNumbers, evaluateNumber } from "../../src/models/numbers.ts";
 import { createNameIndex, fillPattern, matchPattern } from "../../src/models/pattern.ts";
@@ -163,23 +162,6 @@ describe("templates", () => {
 
 	test("a missing source is named", () => {
 		expect(() => buildTemplate("y.{layer}", scope)).toThrow("no tensor y.5");
-	});
-});
-
-function uses(...exprs: Parameters<typeof usesOf>[0]): unknown {
-	return usesOf(exprs).get("x");
-}
-
-describe("coverage", () => {
-	const x = source("x", "float32", [4, 6]);
-
-	test("finds halves, doubles and overlaps", () => {
-		expect(uses(slice(x, 1, 0, 3), slice(x, 1, 3, 6))).toEqual({ count: 24, overlaps: false });
-		expect(uses(slice(x, 1, 0, 3), slice(x, 1, 0, 3))).toEqual({ count: 24, overlaps: true });
-		expect(uses(slice(x, 1, 0, 3))).toEqual({ count: 12, overlaps: false });
-		expect(uses(concat([x, x], 0))).toEqual({ count: 48, overlaps: true });
-		expect(uses(slice(concat([x, x], 0), 0, 2, 6))).toEqual({ count: 24, overlaps: false });
-		expect(uses(slice(reshape(x, [24]), 0, 0, 12))).toEqual({ count: 12, overlaps: false });
 	});
 });
 
