@@ -135,7 +135,10 @@ function usesOf(
 }
 
 /** How many elements `tensor` holds, as `piece` counts them: a packed tensor holds several in one of its own. */
-function elementsIn({ shape, dtype }: SourceTensor, piece: Exclude<Piece, { kind: "fill" }>): number {
+function elementsIn(
+	{ shape, dtype }: SourceTensor,
+	piece: Exclude<Piece, { kind: "fill" }>,
+): number {
 	if (piece.kind === "gather") return numel(shape);
 	return (numel(shape) * itemBytes(dtype) * 8) / ELEMENT_BITS[piece.codec];
 }

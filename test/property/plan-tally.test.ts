@@ -1,7 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Box } from "../../src/core/box.ts";
-import { concat, type Expr, permute, reshape, slice, source } from "../../src/core/expr.ts";
+import { dequantFp8Block, dequantMxfp4 } from "../../src/core/dequant.ts";
+import { cast, concat, type Expr, permute, reshape, slice, source } from "../../src/core/expr.ts";
 import type { ModelMap } from "../../src/core/recipe.ts";
 import { numel } from "../../src/core/shape.ts";
 import { describeCover } from "../../src/plan/check.ts";
@@ -37,8 +38,8 @@ const boxes = fc
 				fc
 					.tuple(...shape.map((size) => fc.tuple(fc.nat(size - 1), fc.nat(size - 1))))
 					.map((spans): Box => ({
-						offset: spans.map(([a, b]) => Math.min(a!, b!)),
-						size: spans.map(([a, b]) => Math.abs(a! - b!) + 1),
+						offset: spans.map(([a, b]) => Math.min(a, b)),
+						size: spans.map(([a, b]) => Math.abs(a - b) + 1),
 					})),
 				{ maxLength: 6 },
 			),
@@ -52,10 +53,9 @@ const sets = fc
 		drafts: fc.array(
 			fc.record({
 				first: fc.nat(399),
-				steps: fc.array(
-					fc.tuple(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 0, max: 5 })),
-					{ maxLength: 3 },
-				),
+				steps: fc.array(fc.tuple(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 0, max: 5 })), {
+					maxLength: 3,
+				}),
 			}),
 			{ maxLength: 5 },
 		),
@@ -80,9 +80,7 @@ describe("a tally", () => {
 	test("of strided sets equals that of their elements", () => {
 		fc.assert(
 			fc.property(sets, (chosen) => {
-				expect(tallyOf(chosen.sets, chosen.length)).toEqual(
-					naiveTally(chosen.sets, chosen.length),
-				);
+				expect(tallyOf(chosen.sets, chosen.length)).toEqual(naiveTally(chosen.sets, chosen.length));
 			}),
 			{ numRuns: 2000 },
 		);
@@ -154,9 +152,7 @@ const halves = fc
 		const shaped = (part: Expr): Expr => (flatten ? reshape(part, [numel(part.shape)]) : part);
 		return [
 			shaped(slice(turned, axis, 0, (cut % size) + 1)),
-			...(second % size < size - 1
-				? [shaped(slice(turned, axis, (second % size) + 1, size))]
-				: []),
+			...(second % size < size - 1 ? [shaped(slice(turned, axis, (second % size) + 1, size))] : []),
 		];
 	});
 
@@ -244,6 +240,33 @@ describe("the use of a source", () => {
 	test("a copy of what nothing ties is an error", () => {
 		const map = { ...tiedMap(embed), tied: [] };
 		expect(misused([embed], map)).toEqual(["embed: it is stored again, though nothing ties it"]);
+	});
+
+	test("quantised: every weight once, every scale at least once", () => {
+		const weight = source("w", "float8_e4m3fn", [200, 130]);
+		const scales = source("s", "float32", [2, 2]);
+		const value = dequantFp8Block(weight, scales, [128, 128]);
+		const stored = (start: number, end: number): Expr =>
+			cast(permute(slice(value, 0, start, end), [1, 0]), "bfloat16");
+		expect(misused([stored(0, 60), stored(60, 200)])).toEqual([]);
+		expect(misused([stored(0, 120)])).toEqual([
+			"s: 2 of its 4 elements are never used",
+			"w: 10400 of its 26000 elements are never used",
+		]);
+		expect(misused([stored(0, 160), stored(150, 200)])).toEqual([
+			"w: 1300 of its 26000 elements are used more than once",
+		]);
+	});
+
+	test("quantised: two elements to a byte", () => {
+		const blocks = source("b", "uint8", [3, 4, 16]);
+		const value = dequantMxfp4(blocks, source("s", "uint8", [3, 4]));
+		const half = (start: number): Expr => cast(slice(value, 1, start, start + 64), "bfloat16");
+		expect(misused([half(0), half(64)])).toEqual([]);
+		expect(misused([half(0)])).toEqual([
+			"b: 192 of its 384 elements are never used",
+			"s: 6 of its 12 elements are never used",
+		]);
 	});
 
 	test("a tensor without elements is used by name", () => {
