@@ -3,7 +3,7 @@ import type { EventListener } from "../core/events.ts";
 import { type CacheSnapshot, findCachedCommit, openCacheSnapshot } from "./cache-snapshot.ts";
 import { createDirectorySource } from "./directory-source.ts";
 import type { HubEnvironment } from "./environment.ts";
-import { findWeights, INDEX_FILE, SINGLE_FILE, type Weights } from "./find-weights.ts";
+import { findWeights, isSingleFile, type Weights } from "./find-weights.ts";
 import type { SourceParts } from "./read-source.ts";
 import { formatNames, type RepoFile, type RepoFiles } from "./repo-files.ts";
 
@@ -71,7 +71,11 @@ function offlineFiles(snapshot: CacheSnapshot): RepoFiles {
 			if (listing !== undefined) return listing.get(path);
 			const file = await files.find(path);
 			// A model is not complete without its config, so that it must be there or be known not to exist.
-			if (file === undefined && path === "config.json" && !(await snapshot.isKnownAbsent(path))) {
+			if (
+				file === undefined &&
+				/(?:^|\/)config\.json$/.test(path) &&
+				!(await snapshot.isKnownAbsent(path))
+			) {
 				throw lacking(snapshot, [path]);
 			}
 			return file;
@@ -97,13 +101,13 @@ async function findOfflineWeights(snapshot: CacheSnapshot, files: RepoFiles): Pr
 		if (error.code === "SOURCE_UNREADABLE") throw lacking(snapshot, ["weights"], error);
 		throw error;
 	}
-	const isComplete = weights.index !== undefined || weights.files[0]?.path === SINGLE_FILE;
+	const isComplete = weights.index !== undefined || isSingleFile(weights.files[0]?.path ?? "");
 	if (
 		snapshot.listing === undefined &&
 		!isComplete &&
-		!(await snapshot.isKnownAbsent(INDEX_FILE))
+		!(await snapshot.isKnownAbsent(weights.indexFile))
 	) {
-		throw lacking(snapshot, [INDEX_FILE]);
+		throw lacking(snapshot, [weights.indexFile]);
 	}
 	return weights;
 }

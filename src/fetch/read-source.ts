@@ -45,10 +45,10 @@ export async function readSource(
 ): Promise<ReadSource> {
 	const { repo, commit, files, weights, bytes } = parts;
 	emitTo(options.onEvent)({ kind: "phase", phase: "headers" });
-	const config = await readConfig(files);
+	const config = await readConfig(files, weights.folder + CONFIG_FILE);
 	const { connections: concurrency, signal } = options;
 	const headers = await readHeaders(bytes, weights.files, { concurrency, signal });
-	const { tensors, warnings } = selectTensors(headers, weights.index);
+	const { tensors, warnings } = selectTensors(headers, weights.index, weights.indexFile);
 	const sourceFiles = headers.map(({ file }) => file);
 	return {
 		source: { repo, commit, files: sourceFiles, tensors, config },
@@ -57,17 +57,17 @@ export async function readSource(
 	};
 }
 
-async function readConfig(files: RepoFiles): Promise<unknown> {
-	if ((await files.find(CONFIG_FILE)) === undefined) return undefined;
-	const bytes = await files.read(CONFIG_FILE, MAX_CONFIG_BYTES);
+async function readConfig(files: RepoFiles, path: string): Promise<unknown> {
+	if ((await files.find(path)) === undefined) return undefined;
+	const bytes = await files.read(path, MAX_CONFIG_BYTES);
 	try {
 		return parsePythonJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
 	} catch (error) {
 		const cause = error instanceof Error ? error.message : String(error);
 		throw sourceError(
-			`${CONFIG_FILE} of ${files.name} is not valid JSON: ${cause}`,
+			`${path} of ${files.name} is not valid JSON: ${cause}`,
 			"Get the file again, or correct it.",
-			{ file: CONFIG_FILE },
+			{ file: path },
 		);
 	}
 }

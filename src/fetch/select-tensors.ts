@@ -1,6 +1,5 @@
 import { HfStreamDcpError } from "../core/errors.ts";
 import type { SourceTensor } from "../core/source.ts";
-import { INDEX_FILE } from "./find-weights.ts";
 import type { FileHeader } from "./read-headers.ts";
 import { formatNames } from "./repo-files.ts";
 import { quote } from "./strict-json.ts";
@@ -18,41 +17,43 @@ export interface SelectedTensors {
  * Decides which of the tensors in the files belong to the model. With an index: exactly those it names, each from the file
  * it names; shards often hold stale or extra tensors besides. Without one: all of them.
  *
+ * @param indexFile - Path of the index, for messages.
  * @throws {HfStreamDcpError} `INDEX_INVALID` when the index names tensors that their files lack; `HEADER_INVALID` when,
  * without an index, a name is in two files.
  */
 export function selectTensors(
 	headers: readonly FileHeader[],
 	index: WeightIndex | undefined,
+	indexFile: string,
 ): SelectedTensors {
 	const all = headers.flatMap(({ tensors }) => tensors);
 	if (index === undefined) {
-		assertUnique(all);
+		assertUnique(all, indexFile);
 		return { tensors: all, warnings: [] };
 	}
 	const tensors = all.filter(({ name, file }) => index.get(name) === file);
-	if (tensors.length < index.size) throw missing(all, tensors, index);
+	if (tensors.length < index.size) throw missing(all, tensors, index, indexFile);
 	const unlisted = all.filter(({ name }) => !index.has(name));
 	const copies = all.filter(({ name, file }) => index.has(name) && index.get(name) !== file);
 	return {
 		tensors,
 		warnings: [
-			...describe(unlisted, `not named by ${INDEX_FILE}`),
-			...describe(copies, `taken from another file by ${INDEX_FILE}`),
+			...describe(unlisted, `not named by ${indexFile}`),
+			...describe(copies, `taken from another file by ${indexFile}`),
 		],
 	};
 }
 
-function assertUnique(tensors: readonly SourceTensor[]): void {
+function assertUnique(tensors: readonly SourceTensor[], indexFile: string): void {
 	const files = new Map<string, string>();
 	for (const { name, file } of tensors) {
 		const other = files.get(name);
 		if (other !== undefined) {
 			throw new HfStreamDcpError(
 				"HEADER_INVALID",
-				`tensor ${quote(name)} is in ${other} and in ${file}, and no ${INDEX_FILE} says which is meant`,
+				`tensor ${quote(name)} is in ${other} and in ${file}, and no ${indexFile} says which is meant`,
 				{
-					hint: `Add the ${INDEX_FILE} of the model, or remove the file that does not belong to it.`,
+					hint: `Add the ${indexFile} of the model, or remove the file that does not belong to it.`,
 					facts: { tensor: name, files: [other, file] },
 				},
 			);
@@ -65,6 +66,7 @@ function missing(
 	all: readonly SourceTensor[],
 	tensors: readonly SourceTensor[],
 	index: WeightIndex,
+	indexFile: string,
 ): HfStreamDcpError {
 	const found = new Set(tensors.map(({ name }) => name));
 	const names = [...index.keys()].filter((name) => !found.has(name));
@@ -76,10 +78,10 @@ function missing(
 	});
 	return new HfStreamDcpError(
 		"INDEX_INVALID",
-		`${INDEX_FILE} names ${names.length} tensors that their files lack: ${formatNames(lines)}`,
+		`${indexFile} names ${names.length} tensors that their files lack: ${formatNames(lines)}`,
 		{
 			hint: "The index belongs to other files; get both again, or save the model again with save_pretrained.",
-			facts: { file: INDEX_FILE, missing: names },
+			facts: { file: indexFile, missing: names },
 		},
 	);
 }

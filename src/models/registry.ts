@@ -1,12 +1,13 @@
 import { HfStreamDcpError } from "../core/errors.ts";
 import type { Family } from "./family.ts";
+import { FLUX } from "./flux.ts";
 import { isRecord, type JsonRecord, textField } from "./json.ts";
 import { LLAMA3 } from "./llama3.ts";
 import { LLAMA4 } from "./llama4.ts";
 import { QWEN3 } from "./qwen3.ts";
 
 /** Every family with rules. A new one is a file and a line here. */
-export const FAMILIES: readonly Family[] = [LLAMA3, LLAMA4, QWEN3];
+export const FAMILIES: readonly Family[] = [FLUX, LLAMA3, LLAMA4, QWEN3];
 
 /** Name of the family that keeps names; it belongs to the target of the same name and has no rules. */
 export const HF_FAMILY = "hf";
@@ -50,10 +51,11 @@ function familyOf(config: unknown): Family | undefined {
 	);
 }
 
+/** What transformers lists under `architectures`, and what diffusers calls `_class_name`. */
 function architecturesOf(config: JsonRecord): readonly string[] {
-	const { architectures } = config;
-	if (!Array.isArray(architectures)) return [];
-	return architectures.filter((name): name is string => typeof name === "string");
+	const { architectures, _class_name: name } = config;
+	const listed: readonly unknown[] = Array.isArray(architectures) ? architectures : [];
+	return [...listed, name].filter((text): text is string => typeof text === "string");
 }
 
 function describeUnknown(name: string | undefined, config: unknown): string {

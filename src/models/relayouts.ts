@@ -30,6 +30,11 @@ export function slice(of: Template, axis: number, start: NumberText, end: Number
 	return { kind: "slice", axis, start, end, of };
 }
 
+/** Tensors one below the other. */
+export function concatRows(parts: readonly Template[]): Template {
+	return { kind: "concat", axis: 0, parts };
+}
+
 /** One matrix per routed expert, stacked along a new first dimension; `of` has the hole `{expert}`. */
 export function stackExperts(of: Template): Template {
 	return { kind: "stack", axis: 0, over: "expert", count: "experts", of };

@@ -95,6 +95,25 @@ const CASES = [
 		},
 		extra: {},
 	},
+	{
+		golden: "flux__flux-debug",
+		target: "torchtitan",
+		// As diffusers writes it: no model_type, and defaults as null.
+		config: {
+			_class_name: "FluxTransformer2DModel",
+			attention_head_dim: 128,
+			guidance_embeds: false,
+			in_channels: 64,
+			joint_attention_dim: 4096,
+			num_attention_heads: 12,
+			num_layers: 2,
+			num_single_layers: 2,
+			out_channels: null,
+			patch_size: 1,
+			pooled_projection_dim: 768,
+		},
+		extra: {},
+	},
 ];
 
 describe.each(CASES)("$golden", ({ golden: fixture, target, config, extra }) => {

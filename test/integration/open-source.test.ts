@@ -566,3 +566,80 @@ describe("a directory", () => {
 		expect(error.hint).toContain("git lfs pull");
 	});
 });
+
+describe("a diffusion pipeline", () => {
+	/** The transformer in two shards, beside components that nobody trains. */
+	function pipelineFiles(): Map<string, Uint8Array> {
+		const name = "diffusion_pytorch_model";
+		const shards = [`${name}-00001-of-00002.safetensors`, `${name}-00002-of-00002.safetensors`];
+		return new Map([
+			[
+				"model_index.json",
+				jsonFile({
+					_class_name: "FluxPipeline",
+					transformer: ["diffusers", "FluxTransformer2DModel"],
+					vae: ["diffusers", "AutoencoderKL"],
+				}),
+			],
+			["flux1-dev.safetensors", weightsFile(["x"])],
+			[`vae/${name}.safetensors`, weightsFile(["y"])],
+			["vae/config.json", jsonFile({ _class_name: "AutoencoderKL" })],
+			["transformer/config.json", jsonFile({ _class_name: "FluxTransformer2DModel" })],
+			[
+				`transformer/${name}.safetensors.index.json`,
+				jsonFile({ weight_map: { a: shards[0], b: shards[0], c: shards[1] } }),
+			],
+			[`transformer/${shards[0]}`, weightsFile(["a", "b"])],
+			[`transformer/${shards[1]}`, weightsFile(["c"])],
+		]);
+	}
+
+	async function expectTransformer(opened: OpenedSource): Promise<void> {
+		expect(opened.source.config).toEqual({ _class_name: "FluxTransformer2DModel" });
+		expect(opened.source.tensors.map(({ name }) => name)).toEqual(["a", "b", "c"]);
+		expect(await readTensor(opened, "b")).toEqual(Array.from({ length: 10 }, () => 2));
+		expect(await readTensor(opened, "c")).toEqual(Array.from({ length: 10 }, () => 1));
+		expect(opened.warnings).toEqual([
+			expect.stringContaining("is a diffusers pipeline (FluxPipeline), of which transformer/"),
+		]);
+	}
+
+	test("on the Hub is its transformer", async () => {
+		await using hub = await serve(pipelineFiles());
+		await using opened = await hub.open();
+		await expectTransformer(opened);
+	});
+
+	test("in the cache, offline, is its transformer, and lacks nothing", async () => {
+		const files = new Map(
+			[...pipelineFiles()].filter(([path]) => /^(?:model_index|transformer)/.test(path)),
+		);
+		for (const listing of [undefined, pipelineFiles()]) {
+			const cacheDir = freshDirectory();
+			const cache = { cacheDir, repo: REPO, commit: COMMIT, files, refs: ["main"] };
+			await writeCache({ ...cache, ...(listing && { listing }) });
+			const environment = environmentFor("http://127.0.0.1:9", { cacheDir, offline: true });
+			await using opened = await openSource({ repo: REPO, environment, connections: 2 });
+			await expectTransformer(opened);
+		}
+	});
+
+	test("offline without the transformer's config is not complete", async () => {
+		const cacheDir = freshDirectory();
+		const files = pipelineFiles();
+		files.delete("transformer/config.json");
+		await writeCache({ cacheDir, repo: REPO, commit: COMMIT, files, refs: ["main"] });
+		const environment = environmentFor("http://127.0.0.1:9", { cacheDir, offline: true });
+		const error = await failure(openSource({ repo: REPO, environment, connections: 2 }));
+		expect(error.code).toBe("OFFLINE");
+		expect(error.message).toContain("it lacks transformer/config.json");
+	});
+
+	test("in a directory is its transformer", async () => {
+		const repo = freshDirectory();
+		await writeFiles(repo, pipelineFiles());
+		const environment = environmentFor("http://127.0.0.1:9");
+		await using opened = await openSource({ repo, environment, connections: 2 });
+		await expectTransformer(opened);
+	});
+});

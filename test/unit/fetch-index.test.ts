@@ -314,6 +314,105 @@ describe("which files make the model", () => {
 	});
 });
 
+/** Files by path; those that are text can be read. */
+function repoWith(files: Readonly<Record<string, unknown>>): RepoFiles {
+	const list = Object.keys(files).map((path) => ({ path, bytes: 1 }));
+	return {
+		name: "org/name",
+		list,
+		find: async (path) => list.find((file) => file.path === path),
+		read: async (path) => Buffer.from(JSON.stringify(files[path])),
+	};
+}
+
+describe("the weights of a diffusion model", () => {
+	const pipeline = {
+		_class_name: "FluxPipeline",
+		transformer: ["diffusers", "FluxTransformer2DModel"],
+		vae: ["diffusers", "AutoencoderKL"],
+	};
+	const name = "diffusion_pytorch_model";
+	const parts = {
+		"model_index.json": pipeline,
+		"flux1-dev.safetensors": "",
+		"ae.safetensors": "",
+		[`vae/${name}.safetensors`]: "",
+		"text_encoder/model.safetensors": "",
+		"transformer/config.json": {},
+	};
+
+	test("are those of the pipeline's transformer, whose index names files beside it", async () => {
+		const index = { weight_map: { a: `${name}-2.safetensors`, b: `${name}-1.safetensors` } };
+		const found = await findWeights(
+			repoWith({
+				...parts,
+				[`transformer/${name}.safetensors.index.json`]: index,
+				[`transformer/${name}-1.safetensors`]: "",
+				[`transformer/${name}-2.safetensors`]: "",
+			}),
+		);
+		expect(found.files.map(({ path }) => path)).toEqual([
+			`transformer/${name}-1.safetensors`,
+			`transformer/${name}-2.safetensors`,
+		]);
+		expect(found.index?.get("a")).toBe(`transformer/${name}-2.safetensors`);
+		expect(found.folder).toBe("transformer/");
+		expect(found.warnings).toEqual([
+			"org/name is a diffusers pipeline (FluxPipeline), of which transformer/ is taken",
+		]);
+	});
+
+	test("may be one file", async () => {
+		const found = await findWeights(
+			repoWith({ ...parts, [`transformer/${name}.safetensors`]: "" }),
+		);
+		expect(found.files.map(({ path }) => path)).toEqual([`transformer/${name}.safetensors`]);
+		expect(found.index).toBeUndefined();
+	});
+
+	test("may lie in the folder itself, where diffusers prefers the index", async () => {
+		const files = { "config.json": {}, [`${name}.safetensors`]: "", [`${name}-1.safetensors`]: "" };
+		expect((await findWeights(repoWith(files))).files.map(({ path }) => path)).toEqual([
+			`${name}.safetensors`,
+		]);
+		const index = { weight_map: { a: `${name}-1.safetensors` } };
+		const found = await findWeights(
+			repoWith({ ...files, [`${name}.safetensors.index.json`]: index }),
+		);
+		expect(found.files.map(({ path }) => path)).toEqual([`${name}-1.safetensors`]);
+		expect(found.folder).toBe("");
+		expect(found.warnings).toHaveLength(1);
+	});
+
+	test("are not taken from a pipeline that has a transformers model as well", async () => {
+		const found = await findWeights(repoWith({ ...parts, "model.safetensors": "" }));
+		expect(found.files.map(({ path }) => path)).toEqual(["model.safetensors"]);
+	});
+
+	test.each([
+		["no weights", parts, "has neither transformer/diffusion_pytorch_model.safetensors nor"],
+		[
+			"no transformer",
+			{
+				...parts,
+				"model_index.json": { _class_name: "StableDiffusionPipeline", unet: ["a", "b"] },
+			},
+			"is a diffusers pipeline (StableDiffusionPipeline) without a transformer",
+		],
+		[
+			"a transformer that is left out",
+			{ ...parts, "model_index.json": { ...pipeline, transformer: [null, null] } },
+			"(FluxPipeline) without a transformer",
+		],
+		["no pipeline file", { ...parts, "model_index.json": [] }, "does not say what the pipeline"],
+	])("%s", async (_, files, message) => {
+		const error = await failure(() => findWeights(repoWith(files)));
+		expect(error.code).toBe("SOURCE_UNREADABLE");
+		expect(error.message).toContain(message);
+		expect(error.hint).toBeDefined();
+	});
+});
+
 /** A file of one-byte tensors. */
 function header(path: string, ...names: readonly string[]): FileHeader {
 	const tensors = names.map((name, i): SourceTensor => ({
@@ -332,6 +431,7 @@ describe("which tensors make the model", () => {
 		const { tensors, warnings } = selectTensors(
 			[header("1", "a", "b"), header("2", "c")],
 			undefined,
+			INDEX,
 		);
 		expect(tensors.map(({ name }) => name)).toEqual(["a", "b", "c"]);
 		expect(warnings).toEqual([]);
@@ -345,6 +445,7 @@ describe("which tensors make the model", () => {
 		const { tensors, warnings } = selectTensors(
 			[header("1", "a", "b", "x"), header("2", "b", "y")],
 			index,
+			INDEX,
 		);
 		expect(tensors.map(({ name, file }) => name + file)).toEqual(["a1", "b2"]);
 		expect(warnings).toEqual([
@@ -355,7 +456,7 @@ describe("which tensors make the model", () => {
 
 	test("a name in two files is not guessed", async () => {
 		const error = await failure(() =>
-			selectTensors([header("1", "a"), header("2", "a")], undefined),
+			selectTensors([header("1", "a"), header("2", "a")], undefined, INDEX),
 		);
 		expect(error.code).toBe("HEADER_INVALID");
 		expect(error.message).toContain('tensor "a" is in 1 and in 2');
@@ -367,7 +468,9 @@ describe("which tensors make the model", () => {
 			["b", "1"],
 			["c", "2"],
 		]);
-		const error = await failure(() => selectTensors([header("1", "a"), header("2", "b")], index));
+		const error = await failure(() =>
+			selectTensors([header("1", "a"), header("2", "b")], index, INDEX),
+		);
 		expect(error.code).toBe("INDEX_INVALID");
 		expect(error.message).toContain('lack: "b" (not in 1, but it is in 2), "c" (not in 2)');
 		expect(error.facts).toMatchObject({ missing: ["b", "c"] });
