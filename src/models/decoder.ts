@@ -31,28 +31,50 @@ export function decoder(...layer: readonly FamilyItem[]): readonly FamilyItem[] 
 	];
 }
 
-/** Sources of a layer's query and key projections. */
-export const QUERY: Pattern = "model.layers.{layer}.self_attn.q_proj.weight";
-/** See {@link QUERY}. */
-export const KEY: Pattern = "model.layers.{layer}.self_attn.k_proj.weight";
+/** What names of a layer begin with in most exports. */
+export const LAYER: Pattern = "model.layers.{layer}";
 
-/** Projections of grouped-query attention; queries and keys are reordered where a family's rotary embedding demands it. */
+/** Projections of grouped-query attention. */
 export function attention({
-	query = QUERY,
-	key = KEY,
-}: { readonly query?: Template; readonly key?: Template } = {}): readonly FamilyItem[] {
-	const from = "model.layers.{layer}.self_attn";
+	from = LAYER,
+	reorder = (of) => of,
+}: {
+	/** What the source names of a layer begin with. */
+	readonly from?: Pattern;
+	/** What is done to the rows of queries and keys where the rotary embeddings differ. */
+	readonly reorder?: (of: Template, heads: NumberText) => Template;
+} = {}): readonly FamilyItem[] {
 	const to = "layers.{layer}.attention";
+	const names = `${from}.self_attn`;
 	return [
-		tensor(`${to}.qkv_linear.wq.weight`, ["heads * head_dim", "hidden"], query),
-		tensor(`${to}.qkv_linear.wk.weight`, ["kv_heads * head_dim", "hidden"], key),
+		tensor(
+			`${to}.qkv_linear.wq.weight`,
+			["heads * head_dim", "hidden"],
+			reorder(`${names}.q_proj.weight`, "heads"),
+		),
+		tensor(
+			`${to}.qkv_linear.wk.weight`,
+			["kv_heads * head_dim", "hidden"],
+			reorder(`${names}.k_proj.weight`, "kv_heads"),
+		),
 		tensor(
 			`${to}.qkv_linear.wv.weight`,
 			["kv_heads * head_dim", "hidden"],
-			`${from}.v_proj.weight`,
+			`${names}.v_proj.weight`,
 		),
-		tensor(`${to}.wo.weight`, ["hidden", "heads * head_dim"], `${from}.o_proj.weight`),
+		tensor(`${to}.wo.weight`, ["hidden", "heads * head_dim"], `${names}.o_proj.weight`),
 	];
+}
+
+/** Norms of every head's queries and keys. */
+export function headNorms(from: Pattern = LAYER): readonly FamilyItem[] {
+	return ["q_norm", "k_norm"].map((name) =>
+		tensor(
+			`layers.{layer}.attention.${name}.weight`,
+			["head_dim"],
+			`${from}.self_attn.${name}.weight`,
+		),
+	);
 }
 
 /** A gated feed-forward network: `w1` is the gate, `w2` leads down, `w3` up. */
@@ -65,15 +87,9 @@ export function feedForward(to: Pattern, from: Pattern, inner: NumberText): read
 }
 
 /** The norms before attention and before the feed-forward network. */
-export const LAYER_NORMS: readonly FamilyItem[] = [
-	tensor(
-		"layers.{layer}.attention_norm.weight",
-		["hidden"],
-		"model.layers.{layer}.input_layernorm.weight",
-	),
-	tensor(
-		"layers.{layer}.ffn_norm.weight",
-		["hidden"],
-		"model.layers.{layer}.post_attention_layernorm.weight",
-	),
-];
+export function layerNorms(from: Pattern = LAYER): readonly FamilyItem[] {
+	return [
+		tensor("layers.{layer}.attention_norm.weight", ["hidden"], `${from}.input_layernorm.weight`),
+		tensor("layers.{layer}.ffn_norm.weight", ["hidden"], `${from}.post_attention_layernorm.weight`),
+	];
+}

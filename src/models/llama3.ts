@@ -1,12 +1,4 @@
-import {
-	attention,
-	decoder,
-	DECODER_NUMBERS,
-	feedForward,
-	KEY,
-	LAYER_NORMS,
-	QUERY,
-} from "./decoder.ts";
+import { attention, decoder, DECODER_NUMBERS, feedForward, layerNorms } from "./decoder.ts";
 import type { Family } from "./family.ts";
 import { interleaveRotary } from "./relayouts.ts";
 
@@ -23,12 +15,9 @@ export const LLAMA3: Family = {
 	prefixes: [""],
 	numbers: DECODER_NUMBERS,
 	items: decoder(
-		...attention({
-			query: interleaveRotary(QUERY, "heads"),
-			key: interleaveRotary(KEY, "kv_heads"),
-		}),
+		...attention({ reorder: interleaveRotary }),
 		...feedForward("layers.{layer}.feed_forward", "model.layers.{layer}.mlp", "inner"),
-		...LAYER_NORMS,
+		...layerNorms(),
 	),
 	drops: [
 		{

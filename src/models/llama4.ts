@@ -1,9 +1,8 @@
-import { attention, decoder, DECODER_NUMBERS, feedForward, LAYER_NORMS } from "./decoder.ts";
+import { attention, decoder, DECODER_NUMBERS, feedForward, layerNorms } from "./decoder.ts";
+import { EXPERT_BIAS, transposedExperts } from "./experts.ts";
 import { type Family, type FamilyItem, oneOf, tensor } from "./family.ts";
-import { slice, transposeInner, ZERO_EXPERT_BIAS } from "./relayouts.ts";
 
 const FEED_FORWARD = "model.layers.{layer}.feed_forward";
-const EXPERTS = "layers.{layer}.moe.routed_experts.inner_experts";
 
 /** Every second layer of Maverick. */
 const DENSE: readonly FamilyItem[] = feedForward(
@@ -12,24 +11,9 @@ const DENSE: readonly FamilyItem[] = feedForward(
 	"dense_inner",
 );
 
-/** `gate_up_proj` is `[experts, hidden, 2 · inner]`, gate columns before up columns; the trainer wants rows. */
 const MOE: readonly FamilyItem[] = [
-	tensor("layers.{layer}.moe.expert_bias_E", ["experts"], ZERO_EXPERT_BIAS, { keepDtype: true }),
-	tensor(
-		`${EXPERTS}.w1_EFD`,
-		["experts", "inner", "hidden"],
-		transposeInner(slice(`${FEED_FORWARD}.experts.gate_up_proj`, 2, 0, "inner")),
-	),
-	tensor(
-		`${EXPERTS}.w2_EDF`,
-		["experts", "hidden", "inner"],
-		transposeInner(`${FEED_FORWARD}.experts.down_proj`),
-	),
-	tensor(
-		`${EXPERTS}.w3_EFD`,
-		["experts", "inner", "hidden"],
-		transposeInner(slice(`${FEED_FORWARD}.experts.gate_up_proj`, 2, "inner", "2 * inner")),
-	),
+	EXPERT_BIAS,
+	...transposedExperts(`${FEED_FORWARD}.experts`, "inner"),
 	tensor(
 		"layers.{layer}.moe.router.gate.weight",
 		["experts", "hidden"],
@@ -56,7 +40,7 @@ export const LLAMA4: Family = {
 		dense_inner: { keys: ["intermediate_size_mlp"] },
 		experts: { keys: ["num_local_experts"] },
 	},
-	items: decoder(...attention(), oneOf(DENSE, MOE), ...LAYER_NORMS),
+	items: decoder(...attention(), oneOf(DENSE, MOE), ...layerNorms()),
 	drops: [
 		{ pattern: "vision_model.*", reason: "vision tensors are not part of the text model" },
 		{

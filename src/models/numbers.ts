@@ -11,7 +11,8 @@ export type NumberText = number | string;
 export interface NumberRule {
 	/**
 	 * Keys of the text model's part of `config.json`; the first that is there counts. `null` counts as absent. One with dots is a
-	 * path from the top, into objects and lists: `vision_config.hidden_size`, `vision_config.merge_kernel_size.0`.
+	 * path from the top, into objects and lists: `vision_config.hidden_size`, `vision_config.merge_kernel_size.0`,
+	 * `vision_config.deepstack_visual_indexes.length`. It may begin with a dot: `.projector_hidden_size`.
 	 */
 	readonly keys: readonly string[];
 	/** Value when none is there. Without it the number is required as soon as a rule uses it. */
@@ -73,11 +74,16 @@ export function createNumbers(
 /** What lies at `path`, the keys of objects and the indices of lists joined by dots. */
 function valueAt(top: JsonRecord, path: string): unknown {
 	let value: unknown = top;
-	for (const key of path.split(".")) {
-		if (Array.isArray(value)) value = /^\d+$/.test(key) ? value[Number(key)] : undefined;
+	for (const key of path.replace(/^\./, "").split(".")) {
+		if (Array.isArray(value)) value = elementAt(value, key);
 		else value = isRecord(value) && Object.hasOwn(value, key) ? value[key] : undefined;
 	}
 	return value;
+}
+
+function elementAt(list: readonly unknown[], key: string): unknown {
+	if (key === "length") return list.length;
+	return /^\d+$/.test(key) ? list[Number(key)] : undefined;
 }
 
 /**

@@ -1,27 +1,17 @@
-import { attention, decoder, DECODER_NUMBERS, feedForward, LAYER_NORMS } from "./decoder.ts";
+import {
+	attention,
+	decoder,
+	DECODER_NUMBERS,
+	feedForward,
+	headNorms,
+	layerNorms,
+} from "./decoder.ts";
+import { EXPERT_BIAS, fusedExperts, separateExperts } from "./experts.ts";
 import { type Family, type FamilyItem, oneOf, tensor } from "./family.ts";
-import { slice, stackExperts, ZERO_EXPERT_BIAS } from "./relayouts.ts";
 
 const MLP = "model.layers.{layer}.mlp";
-const EXPERTS = "layers.{layer}.moe.routed_experts.inner_experts";
 
 const DENSE: readonly FamilyItem[] = feedForward("layers.{layer}.feed_forward", MLP, "inner");
-
-/** Norms of every head's queries and keys. */
-const HEAD_NORMS: readonly FamilyItem[] = ["q_norm", "k_norm"].map((name) =>
-	tensor(
-		`layers.{layer}.attention.${name}.weight`,
-		["head_dim"],
-		`model.layers.{layer}.self_attn.${name}.weight`,
-	),
-);
-
-const EXPERT_BIAS: FamilyItem = tensor(
-	"layers.{layer}.moe.expert_bias_E",
-	["experts"],
-	ZERO_EXPERT_BIAS,
-	{ keepDtype: true },
-);
 
 const ROUTER: FamilyItem = tensor(
 	"layers.{layer}.moe.router.gate.weight",
@@ -29,46 +19,9 @@ const ROUTER: FamilyItem = tensor(
 	`${MLP}.gate.weight`,
 );
 
-/** One matrix per expert: what the Hub has and `save_pretrained` writes. */
-const SEPARATE_EXPERTS: readonly FamilyItem[] = [
-	EXPERT_BIAS,
-	tensor(
-		`${EXPERTS}.w1_EFD`,
-		["experts", "expert_inner", "hidden"],
-		stackExperts(`${MLP}.experts.{expert}.gate_proj.weight`),
-	),
-	tensor(
-		`${EXPERTS}.w2_EDF`,
-		["experts", "hidden", "expert_inner"],
-		stackExperts(`${MLP}.experts.{expert}.down_proj.weight`),
-	),
-	tensor(
-		`${EXPERTS}.w3_EFD`,
-		["experts", "expert_inner", "hidden"],
-		stackExperts(`${MLP}.experts.{expert}.up_proj.weight`),
-	),
-	ROUTER,
-];
-
-/**
- * All experts in one tensor `[experts, 2 · expert_inner, hidden]`, gate rows before up rows: the form the module holds since
- * transformers 5, which `save_pretrained(save_original_format=False)` writes, and every save of a model loaded from such a file.
- */
-const FUSED_EXPERTS: readonly FamilyItem[] = [
-	EXPERT_BIAS,
-	tensor(
-		`${EXPERTS}.w1_EFD`,
-		["experts", "expert_inner", "hidden"],
-		slice(`${MLP}.experts.gate_up_proj`, 1, 0, "expert_inner"),
-	),
-	tensor(`${EXPERTS}.w2_EDF`, ["experts", "hidden", "expert_inner"], `${MLP}.experts.down_proj`),
-	tensor(
-		`${EXPERTS}.w3_EFD`,
-		["experts", "expert_inner", "hidden"],
-		slice(`${MLP}.experts.gate_up_proj`, 1, "expert_inner", "2 * expert_inner"),
-	),
-	ROUTER,
-];
+function routed(experts: readonly FamilyItem[]): readonly FamilyItem[] {
+	return [EXPERT_BIAS, ...experts, ROUTER];
+}
 
 /**
  * Qwen 3, dense and mixture of experts, text. Hugging Face's rotary order is kept: torchtitan's Qwen 3 uses the same.
@@ -92,9 +45,13 @@ export const QWEN3: Family = {
 	},
 	items: decoder(
 		...attention(),
-		...HEAD_NORMS,
-		oneOf(DENSE, SEPARATE_EXPERTS, FUSED_EXPERTS),
-		...LAYER_NORMS,
+		...headNorms(),
+		oneOf(
+			DENSE,
+			routed(separateExperts(`${MLP}.experts`, "expert_inner")),
+			routed(fusedExperts(`${MLP}.experts`, "expert_inner")),
+		),
+		...layerNorms(),
 	),
 	drops: [
 		{

@@ -2,20 +2,25 @@ import type { NumberText } from "./numbers.ts";
 import type { Template } from "./template.ts";
 
 /**
- * Rows of a query or key projection `[heads · head_dim, hidden]` from the half-split order that Hugging Face's rotary embedding
- * wants to the interleaved order of Meta's: row `h·d + 2i + j` of the value is row `h·d + j·d/2 + i` of `of`, for
- * 0 ≤ i < d/2 and j ∈ {0, 1}.
+ * Rows of a query or key projection `[heads · d, …columns]`, or elements of its bias, from the half-split order that Hugging Face's
+ * rotary embedding wants to the interleaved order of Meta's: row `h·d + 2i + j` of the value is row `h·d + j·d/2 + i` of `of`, for
+ * 0 ≤ i < d/2 and j ∈ {0, 1}, where d is the size of a head.
  *
- * @see torchtitan `models/llama3/state_dict_adapter.py`, `_reverse_permute`.
+ * @see torchtitan `models/llama3/state_dict_adapter.py`, `_reverse_permute`; `models/muse_glimmer`, `_reverse_permute_1d`.
  */
-export function interleaveRotary(of: Template, heads: NumberText): Template {
+export function interleaveRotary(
+	of: Template,
+	heads: NumberText,
+	headDim: NumberText = "head_dim",
+	columns: readonly NumberText[] = ["hidden"],
+): Template {
 	return {
 		kind: "reshape",
-		shape: [`${heads} * head_dim`, "hidden"],
+		shape: [`${heads} * ${headDim}`, ...columns],
 		of: {
 			kind: "permute",
-			axes: [0, 2, 1, 3],
-			of: { kind: "reshape", shape: [heads, 2, "head_dim / 2", "hidden"], of },
+			axes: [0, 2, 1, ...columns.map((_, column) => 3 + column)],
+			of: { kind: "reshape", shape: [heads, 2, `${headDim} / 2`, ...columns], of },
 		},
 	};
 }
