@@ -4,6 +4,7 @@ import { type Dtype, DTYPES, itemBytes } from "../../src/core/dtype.ts";
 import type { MoveOp, PieceDim, ReshardBackend } from "../../src/core/ports.ts";
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import { runNaively } from "../support/naive-pieces.ts";
+import { randomBytes } from "../support/random.ts";
 
 /** Memory that a case is run in, with room for both sides of any. */
 const CASE_BYTES = 2 ** 20;
@@ -75,14 +76,6 @@ const places = fc.record({
 	targetStart: fc.constantFrom(0, 0, 0, 1, 2, 4, 13),
 	seed: fc.nat(),
 });
-
-function randomBytes(length: number, seed: number): Uint8Array {
-	let state = seed % 2 ** 31;
-	return Uint8Array.from({ length }, () => {
-		state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
-		return state >>> 16;
-	});
-}
 
 /** Runs the piece with every back end and naively, on memory where every byte outside the piece must stay as it is. */
 async function expectSame(

@@ -27,3 +27,12 @@ export function createRandom(seed: number): Random {
 		},
 	};
 }
+
+/** Bytes that a seed repeats. */
+export function randomBytes(length: number, seed: number): Uint8Array {
+	let state = seed % 2 ** 31;
+	return Uint8Array.from({ length }, () => {
+		state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+		return state >>> 16;
+	});
+}

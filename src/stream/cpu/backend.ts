@@ -2,6 +2,7 @@ import { endianness } from "node:os";
 import { invariant } from "../../core/errors.ts";
 import type { DequantOp, ReshardBackend, ReshardOp } from "../../core/ports.ts";
 import { type KernelAllocator, type KernelMemory, loadKernels } from "../wasm/kernels.ts";
+import { runDequant } from "../wasm/run-dequant.ts";
 import { runGather } from "../wasm/run-gather.ts";
 import { cast } from "./cast.ts";
 import { dequant } from "./dequant.ts";
@@ -52,8 +53,9 @@ function runOp(
 	staging: Uint8Array,
 	target: Uint8Array,
 ): void {
-	if (op.piece.kind === "dequant") {
-		dequant(op as DequantOp, staging, target);
+	if (isDequant(op)) {
+		if (memory === undefined || !runDequant(memory, op, staging, target))
+			dequant(op, staging, target);
 		return;
 	}
 	const { piece, stagingOffset } = op;
@@ -66,6 +68,10 @@ function runOp(
 	checkIndexable(target);
 	if (piece.sourceDtype === piece.targetDtype) gather(piece, staging, stagingOffset, target);
 	else cast(piece, staging, stagingOffset, target);
+}
+
+function isDequant(op: ReshardOp): op is DequantOp {
+	return op.piece.kind === "dequant";
 }
 
 /** The typed-array loops index memory with 31-bit integers. */

@@ -1,98 +1,101 @@
 import { itemBytes } from "../../core/dtype.ts";
-import type { DequantOp } from "../../core/ports.ts";
-import type { DequantDtype, ElementCodec, ScaleCodec } from "../../core/quantisation.ts";
+import type { DequantDim, DequantOp } from "../../core/ports.ts";
 import { ELEMENT_BITS, SCALE_BYTES } from "../../core/quantisation.ts";
-import { float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from "./float-bits.ts";
+import { commonUnit, type Elements, leadOf, viewAs } from "./elements.ts";
+import { type ProductTable, productTables } from "./products.ts";
 
-/** Makes the target elements of a dequantising op, one by one: the definition, for shapes that no faster kernel takes. */
+const ONCE: DequantDim = { size: 1, sourceStride: 0, targetStride: 0, scaleStride: 0 };
+
+/** Makes the target elements of a dequantising op: each is looked up among the products of its scale with every code there is. */
 export function dequant(op: DequantOp, staging: Uint8Array, target: Uint8Array): void {
-	const { piece, stagingOffset, scaleStagingOffset } = op;
-	const source = new DataView(staging.buffer, staging.byteOffset, staging.byteLength);
-	const into = new DataView(target.buffer, target.byteOffset, target.byteLength);
-	const elements = elementTable(piece.codec);
+	const { piece } = op;
 	const perByte = 8 / ELEMENT_BITS[piece.codec];
-	const parity = piece.sourceOffset % perByte;
+	const scaleBytes = SCALE_BYTES[piece.scaleCodec];
 	const width = itemBytes(piece.targetDtype);
-	const visit = (axis: number, from: number, scale: number, to: number): void => {
-		const dim = piece.dims[axis];
-		if (dim !== undefined) {
-			for (let i = 0; i < dim.size; i++) {
-				const next = from + i * dim.sourceStride;
-				visit(axis + 1, next, scale + i * dim.scaleStride, to + i * dim.targetStride);
+	const start = leadOf(target) + piece.targetOffset * width;
+	// Elements that lie off their alignment are written as several smaller units.
+	const unit = commonUnit(width, start);
+	const units = width / unit;
+	const into = viewAs(target, unit);
+	const source = staging.subarray(op.stagingOffset);
+	const tableOf = productTables(piece);
+	const lookUp = perByte === 2 ? lookUpHalves : lookUpBytes;
+	const dims = piece.dims.map((dim) => ({ ...dim, targetStride: dim.targetStride * units }));
+	// The loops that leave the scale as it is run inside of those that do not: a table serves them all.
+	const shared = dims.filter((dim) => dim.scaleStride === 0);
+	const plane = { rows: shared.at(-2) ?? ONCE, columns: shared.at(-1) ?? ONCE };
+	const changing = dims.filter((dim) => dim.scaleStride !== 0);
+	forEachIndex(changing, piece.sourceOffset % perByte, 0, start / unit, (s, scale, t) => {
+		const at = op.scaleStagingOffset + scale * scaleBytes;
+		const table = tableOf(littleEndian(staging, at, scaleBytes));
+		forEachIndex(shared.slice(0, -2), s, 0, t, (from, _, to) => {
+			for (let lane = 0; lane < units; lane++) {
+				lookUp(source, from, into, to + lane, plane, table, lane * unit * 8);
 			}
-			return;
+		});
+	});
+}
+
+/** Calls `visit` with what every index of `dims` moves the three places to. */
+function forEachIndex(
+	dims: readonly DequantDim[],
+	source: number,
+	scale: number,
+	target: number,
+	visit: (source: number, scale: number, target: number) => void,
+): void {
+	const [dim, ...inner] = dims;
+	if (dim === undefined) {
+		visit(source, scale, target);
+		return;
+	}
+	for (let i = 0; i < dim.size; i++) {
+		const s = source + i * dim.sourceStride;
+		forEachIndex(inner, s, scale + i * dim.scaleStride, target + i * dim.targetStride, visit);
+	}
+}
+
+function littleEndian(bytes: Uint8Array, at: number, width: number): number {
+	let number = 0;
+	for (let i = width - 1; i >= 0; i--) number = number * 256 + (bytes[at + i] ?? 0);
+	return number;
+}
+
+/**
+ * Writes a plane of elements under one scale. `from` counts elements, `to` units of the target; of each product the unit that `shift`
+ * bits lie below.
+ */
+type LookUp = (
+	source: Uint8Array,
+	from: number,
+	target: Elements,
+	to: number,
+	plane: { readonly rows: DequantDim; readonly columns: DequantDim },
+	table: ProductTable,
+	shift: number,
+) => void;
+
+const lookUpBytes: LookUp = (source, from, target, to, { rows, columns }, table, shift) => {
+	for (let row = 0; row < rows.size; row++) {
+		let s = from + row * rows.sourceStride;
+		let t = to + row * rows.targetStride;
+		for (let column = 0; column < columns.size; column++) {
+			target[t] = (table[source[s] ?? 0] ?? 0) >>> shift;
+			s += columns.sourceStride;
+			t += columns.targetStride;
 		}
-		const byte = source.getUint8(stagingOffset + Math.floor(from / perByte));
-		const code = perByte === 1 ? byte : from % 2 === 0 ? byte & 15 : byte >> 4;
-		const at = scaleStagingOffset + scale * SCALE_BYTES[piece.scaleCodec];
-		const value = Math.fround((elements[code] ?? 0) * scaleAt(source, at, piece.scaleCodec));
-		writeRounded(into, to * width, value, piece.targetDtype);
-	};
-	visit(0, parity, 0, piece.targetOffset);
-}
-
-/** The value of every code. */
-export function elementTable(codec: ElementCodec): Float32Array {
-	switch (codec) {
-		case "float4_e2m1":
-			return Float32Array.from({ length: 16 }, (_, code) => smallFloat(code, 2, 1, 1));
-		case "float8_e4m3fn":
-			return Float32Array.from({ length: 256 }, (_, code) =>
-				(code & 0x7f) === 0x7f ? Number.NaN : smallFloat(code, 4, 3, 7),
-			);
-		case "float8_e5m2":
-			return Float32Array.from({ length: 256 }, (_, code) => {
-				const magnitude = code & 0x7f;
-				if (magnitude < 0x7c) return smallFloat(code, 5, 2, 15);
-				if (magnitude > 0x7c) return Number.NaN;
-				return code > 0x7f ? -Infinity : Infinity;
-			});
 	}
-}
+};
 
-/** A finite float of a sign, exponent and mantissa bits. */
-function smallFloat(
-	code: number,
-	exponentBits: number,
-	mantissaBits: number,
-	bias: number,
-): number {
-	const mantissa = code % 2 ** mantissaBits;
-	const exponent = Math.floor(code / 2 ** mantissaBits) % 2 ** exponentBits;
-	const sign = code >= 2 ** (exponentBits + mantissaBits) ? -1 : 1;
-	if (exponent === 0) return sign * mantissa * 2 ** (1 - bias - mantissaBits);
-	return sign * (1 + mantissa / 2 ** mantissaBits) * 2 ** (exponent - bias);
-}
-
-const bits = new Uint32Array(1);
-const float = new Float32Array(bits.buffer);
-
-function scaleAt(source: DataView, byte: number, codec: ScaleCodec): number {
-	switch (codec) {
-		case "float32":
-			return source.getFloat32(byte, true);
-		case "bfloat16":
-			bits[0] = source.getUint16(byte, true) << 16;
-			return float[0] ?? 0;
-		case "float16":
-			bits[0] = float16ToFloat32(source.getUint16(byte, true));
-			return float[0] ?? 0;
-		case "float8_e8m0fnu": {
-			const exponent = source.getUint8(byte);
-			return exponent === 255 ? Number.NaN : 2 ** (exponent - 127);
+const lookUpHalves: LookUp = (source, from, target, to, { rows, columns }, table, shift) => {
+	for (let row = 0; row < rows.size; row++) {
+		let s = from + row * rows.sourceStride;
+		let t = to + row * rows.targetStride;
+		for (let column = 0; column < columns.size; column++) {
+			const code = ((source[s >>> 1] ?? 0) >>> ((s & 1) * 4)) & 15;
+			target[t] = (table[code] ?? 0) >>> shift;
+			s += columns.sourceStride;
+			t += columns.targetStride;
 		}
-		case "power_of_two":
-			return Math.fround(2 ** (source.getUint8(byte) - 127));
 	}
-}
-
-function writeRounded(into: DataView, byte: number, value: number, dtype: DequantDtype): void {
-	// A NaN gets its one pattern, which storing a number does not promise.
-	float[0] = value;
-	const pattern = Number.isNaN(value) ? 0x7fc00000 : (bits[0] ?? 0);
-	if (dtype === "float32") into.setUint32(byte, pattern, true);
-	else {
-		const narrow = dtype === "bfloat16" ? float32ToBfloat16 : float32ToFloat16;
-		into.setUint16(byte, narrow(pattern), true);
-	}
-}
+};

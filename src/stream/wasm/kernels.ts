@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Dtype } from "../../core/dtype.ts";
+import type { DequantDtype, ElementCodec, ScaleCodec } from "../../core/quantisation.ts";
 
 /** What the module exports; `assembly/` says what each does. Addresses, strides and counts are unsigned 32-bit numbers. */
 export interface Kernels {
@@ -37,6 +38,38 @@ export interface Kernels {
 		columnSource: number,
 		scratch: number,
 	) => void;
+	readonly dequantPlanes: (
+		format: number,
+		scaleCodec: number,
+		target: number,
+		source: number,
+		scales: number,
+		count: number,
+		planes: number,
+		planeTarget: number,
+		planeSource: number,
+		planeScales: number,
+		rows: number,
+		rowTarget: number,
+		rowSource: number,
+		rowScales: number,
+		scratch: number,
+	) => void;
+	readonly dequantTransposed: (
+		format: number,
+		scaleCodec: number,
+		target: number,
+		source: number,
+		scales: number,
+		rows: number,
+		rowTarget: number,
+		runRows: number,
+		runScales: number,
+		columns: number,
+		columnSource: number,
+		columnScales: number,
+		scratch: number,
+	) => void;
 }
 
 /** The numbers of `castRuns` and `transpose` for casts, by source and target dtype. */
@@ -60,6 +93,24 @@ export const KEEPING_BITS: readonly (number | undefined)[] = [
 	undefined,
 	9,
 ];
+
+/** The numbers of `dequantPlanes` and `dequantTransposed` for what they read and write. */
+export const DEQUANT_FORMATS: {
+	readonly [C in ElementCodec]: { readonly [To in DequantDtype]: number };
+} = {
+	float8_e4m3fn: { float32: 0, bfloat16: 1, float16: 2 },
+	float8_e5m2: { float32: 3, bfloat16: 4, float16: 5 },
+	float4_e2m1: { float32: 6, bfloat16: 7, float16: 8 },
+};
+
+/** The numbers of the same for how scales are encoded. */
+export const SCALE_CODECS: { readonly [C in ScaleCodec]: number } = {
+	float32: 0,
+	bfloat16: 1,
+	float16: 2,
+	float8_e8m0fnu: 3,
+	power_of_two: 4,
+};
 
 /** Memory that the kernels work on. */
 export interface KernelMemory {

@@ -1,28 +1,27 @@
 /**
  * Casts of 8 neighbours at half the cost, for weights as they are: no NaN, and normal numbers of float16 where that is one of the
- * types. Types as in `cast.ts`. Functions return whether they did it.
+ * types. Types as in `cast.ts`.
  */
 
 /** What lies between the exponents of float16 and of the others, in the place where bfloat16 has its exponent. */
 const REBIAS: i16 = 112 << 7;
 
 @inline
-/** From float32. */
-export function narrowNormal<T>(target: usize, source: usize): bool {
-	const low = v128.load(source);
-	const high = v128.load(source, 16);
-	if (!isSigned<T>()) {
-		if (v128.any_true(v128.or(f32x4.ne(low, low), f32x4.ne(high, high)))) return false;
-		v128.store(target, i16x8.narrow_i32x4_u(roundHigh(low), roundHigh(high)));
-		return true;
-	}
+/** Whether {@link narrowNormal} takes these float32 bits. */
+export function areNormal<T>(low: v128, high: v128): bool {
+	if (!isSigned<T>()) return !v128.any_true(v128.or(f32x4.ne(low, low), f32x4.ne(high, high)));
 	// One comparison for both: of numbers without sign, the larger one is the first to leave the range.
 	const largest = i32x4.max_u(aboveSmallest(low), aboveSmallest(high));
-	if (v128.any_true(i32x4.ge_u(largest, i32x4.splat(0x477ff000 - 0x38800000)))) return false;
+	return !v128.any_true(i32x4.ge_u(largest, i32x4.splat(0x477ff000 - 0x38800000)));
+}
+
+@inline
+/** 8 elements of 16 bits from float32 bits. */
+export function narrowNormal<T>(low: v128, high: v128): v128 {
+	if (!isSigned<T>()) return i16x8.narrow_i32x4_u(roundHigh(low), roundHigh(high));
 	const magnitudes = i16x8.narrow_i32x4_u(roundToHalf(low), roundToHalf(high));
 	const upper = v128.shuffle<u16>(low, high, 1, 3, 5, 7, 9, 11, 13, 15);
-	v128.store(target, v128.or(magnitudes, v128.and(upper, i16x8.splat(-0x8000))));
-	return true;
+	return v128.or(magnitudes, v128.and(upper, i16x8.splat(-0x8000)));
 }
 
 @inline
@@ -48,7 +47,7 @@ function roundToHalf(bits: v128): v128 {
 }
 
 @inline
-/** From 16 bits. Lanes stay 16 bits wide: a float32 is put together of two. */
+/** From 16 bits. Lanes stay 16 bits wide: a float32 is put together of two. Returns whether it did it. */
 export function castNormal<S, T>(target: usize, source: usize): bool {
 	const bits = v128.load(source);
 	const magnitude = v128.and(bits, i16x8.splat(0x7fff));

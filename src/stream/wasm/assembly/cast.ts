@@ -1,4 +1,4 @@
-import { castNormal, narrowNormal } from "./cast-normal";
+import { areNormal, castNormal, narrowNormal } from "./cast-normal";
 
 /**
  * Casts, bit by bit as `cpu/float-bits.ts` says. A type stands for a dtype: `f32` float32, `i16` float16, `u16` bfloat16.
@@ -7,9 +7,8 @@ import { castNormal, narrowNormal } from "./cast-normal";
 /** What lies between the exponents of float16 and of float32, at its place in a float32. */
 const REBIAS: i32 = 112 << 23;
 
-/** Four elements of `S` as float32 bits. A NaN stays some NaN. */
+/** Four elements of `S`, 16 bits each, as float32 bits. A NaN stays some NaN. */
 function decode<S>(source: usize): v128 {
-	if (sizeof<S>() === 4) return v128.load(source);
 	const bits = v128.load_ext<u16>(source);
 	if (!isSigned<S>()) return i32x4.shl(bits, 16);
 	const magnitude = v128.and(bits, i32x4.splat(0x7fff));
@@ -24,11 +23,17 @@ function decode<S>(source: usize): v128 {
 	return v128.or(sign, v128.bitselect(subnormal, normal, isSubnormal));
 }
 
+@inline
+/** Four float32, every NaN the canonical one. */
+export function withOneNaN(bits: v128): v128 {
+	return v128.bitselect(i32x4.splat(0x7fc00000), bits, f32x4.ne(bits, bits));
+}
+
 /** Four elements of `T`, one in each 32-bit lane, from float32 bits. */
 function encode<T>(bits: v128): v128 {
+	if (sizeof<T>() === 4) return withOneNaN(bits);
 	const magnitude = v128.and(bits, i32x4.splat(0x7fffffff));
 	const isNaN = i32x4.gt_s(magnitude, i32x4.splat(0x7f800000));
-	if (sizeof<T>() === 4) return v128.bitselect(i32x4.splat(0x7fc00000), bits, isNaN);
 	if (!isSigned<T>()) {
 		const odd = v128.and(i32x4.shr_u(bits, 16), i32x4.splat(1));
 		const rounded = i32x4.shr_u(i32x4.add(i32x4.add(bits, i32x4.splat(0x7fff)), odd), 16);
@@ -49,7 +54,17 @@ function encode<T>(bits: v128): v128 {
 	return v128.bitselect(i32x4.splat(0x7e00), result, isNaN);
 }
 
-/** Converts 8 neighbours, whatever they are. */
+@inline
+/** 8 elements of 16 bits from float32 bits, whatever they are. */
+export function narrow<T>(low: v128, high: v128): v128 {
+	return areNormal<T>(low, high) ? narrowNormal<T>(low, high) : narrowAny<T>(low, high);
+}
+
+function narrowAny<T>(low: v128, high: v128): v128 {
+	return i16x8.narrow_i32x4_u(encode<T>(low), encode<T>(high));
+}
+
+/** Converts 8 neighbours of 16 bits, whatever they are. */
 function castAny<S, T>(target: usize, source: usize): void {
 	const low = encode<T>(decode<S>(source));
 	const high = encode<T>(decode<S>(source + 4 * sizeof<S>()));
@@ -62,8 +77,9 @@ function castAny<S, T>(target: usize, source: usize): void {
 @inline
 /** Converts 8 neighbours. Inlined wherever it is used: V8 then keeps its constants in registers, which is half the time. */
 function castVector<S, T>(target: usize, source: usize): void {
-	const isDone = sizeof<S>() === 4 ? narrowNormal<T>(target, source) : castNormal<S, T>(target, source);
-	if (!isDone) castAny<S, T>(target, source);
+	if (sizeof<S>() === 4) {
+		v128.store(target, narrow<T>(v128.load(source), v128.load(source, 16)));
+	} else if (!castNormal<S, T>(target, source)) castAny<S, T>(target, source);
 }
 
 /**

@@ -7,6 +7,7 @@ import { castPlanes } from "./cast";
 import { transposePlane } from "./transpose";
 
 export { copyRuns } from "./copy";
+export { dequantPlanes, dequantTransposed } from "./dequant";
 
 /** {@link castPlanes} for one conversion. */
 export function castRuns(
