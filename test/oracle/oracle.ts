@@ -45,6 +45,15 @@ export type OracleJob =
 				readonly fsdp: number;
 			}[];
 	  }
+	/** Saves tiny models that feel every tensor: `tiny_models.py`; `options` are those of `save_pretrained`. */
+	| {
+			readonly kind: "tiny";
+			readonly names: readonly string[];
+			readonly directory: string;
+			readonly options?: { readonly [name: string]: unknown };
+	  }
+	/** Loads a checkpoint into torchtitan's own model and runs it and the model that it comes from. Needs torchtitan's `path`. */
+	| { readonly kind: "logits"; readonly model: string; readonly checkpoint: string }
 	| {
 			readonly kind: "whole";
 			readonly checkpoint: string;
@@ -107,6 +116,17 @@ export interface WholeReport {
 	readonly nanPatterns: readonly string[];
 }
 
+/** How two models answer the same tokens. */
+export interface LogitsReport {
+	/** Largest distance of two logits. */
+	readonly difference: number;
+	/** Standard deviation of the expected logits. */
+	readonly spread: number;
+	readonly finite: boolean;
+	/** Keys of torchtitan's state dict. */
+	readonly keys: number;
+}
+
 /** How the oracle's key mapping compares with one of torchtitan's adapters. */
 export interface AdapterReport {
 	readonly compared: number;
@@ -126,6 +146,8 @@ interface OracleAnswers {
 	readonly fsdp2: LoadReport<Fsdp2RankReport>;
 	readonly storable: readonly StorableReport[];
 	readonly whole: WholeReport;
+	readonly tiny: { readonly transformers: string; readonly torch: string };
+	readonly logits: LogitsReport;
 }
 
 /** One Python process with torch imported once; answers jobs in the order they are asked. */
@@ -134,12 +156,14 @@ export class Oracle implements AsyncDisposable {
 	readonly #answers: AsyncIterator<string>;
 	#log = "";
 
-	constructor(python: string) {
+	/** `path`: a folder of Python modules beside those of `python`. */
+	constructor(python: string, { path }: { readonly path?: string } = {}) {
 		const script = fileURLToPath(new URL("./server.py", import.meta.url));
 		this.#process = spawn(python, [script], {
 			stdio: ["pipe", "pipe", "pipe"],
 			env: {
 				...process.env,
+				...(path === undefined ? {} : { PYTHONPATH: path }),
 				PYTHONDONTWRITEBYTECODE: "1",
 				GLOO_SOCKET_IFNAME: "lo",
 				OMP_NUM_THREADS: "1",

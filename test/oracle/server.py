@@ -25,6 +25,18 @@ def make_models(job):
     return make_models.make_models(job)
 
 
+def save_tiny_models(job):
+    import tiny_models
+
+    return tiny_models.save(job)
+
+
+def compare_logits(job):
+    import logits
+
+    return logits.compare(job)
+
+
 JOBS = {
     "models": make_models,
     "adapter": adapters.compare_adapter,
@@ -33,6 +45,8 @@ JOBS = {
     "fsdp2": fsdp2.load_fsdp2,
     "storable": storable.try_cases,
     "whole": whole.load_whole,
+    "tiny": save_tiny_models,
+    "logits": compare_logits,
 }
 
 
