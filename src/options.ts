@@ -18,8 +18,10 @@ export interface ConversionOptions {
 	readonly family?: string | undefined;
 	/** Name of the key profile: which names and layout rules the trainer uses. @default "torchtitan" */
 	readonly target: string;
-	/** @default "keep" */
+	/** What floats are stored as. `keep` leaves them as they are; weights that were quantised become bfloat16. @default "keep" */
 	readonly dtype: TargetDtype;
+	/** Whether quantised weights and their scales are stored as they are; with the target `hf` alone. @default false */
+	readonly keepQuantized: boolean;
 	/** Mesh of the training job. @default one rank */
 	readonly parallelism: ParallelismInput;
 	/** Budget of one thread beyond what Node itself takes; half of it, and all but 96 MiB of a large one, are staging, ranges in flight and write buffers. Bytes. @default 268435456 (256 MiB) */
@@ -256,6 +258,7 @@ const conversionEntries = {
 		v.picklist(DTYPE_CHOICES, `expected one of ${DTYPE_CHOICES.join(", ")}`),
 		"keep",
 	),
+	keepQuantized: v.optional(v.boolean("expected true or false"), false),
 	parallelism: v.optional(parallelismSchema, {}),
 	memoryBytes: v.optional(memorySchema, DEFAULT_MEMORY_BYTES),
 	connections: v.optional(

@@ -140,6 +140,7 @@ export function addConversionFlags(command: Command): Command {
 		.option("--target <profile>", "key profile of the trainer; listed below (default: torchtitan)")
 		.option("--family <name>", "model family; listed below (default: by config.json)")
 		.option("--dtype <dtype>", "keep, bfloat16, float16 or float32 (default: keep)")
+		.option("--keep-quantized", "store FP8, MXFP4, … weights and their scales as they are")
 		.option(
 			"--memory <size>",
 			"memory of a thread beyond Node's own, e.g. 256MiB, 2GB (default: 256MiB)",
@@ -208,6 +209,7 @@ export function readConversionFlags(
 		target: values["target"],
 		family: values["family"],
 		dtype: values["dtype"],
+		keepQuantized: values["keepQuantized"],
 		memoryBytes: values["memory"],
 		connections: values["connections"],
 		threads: values["threads"],
@@ -228,6 +230,7 @@ export function normaliseArguments(argv: readonly string[]): string[] {
 const FLAG_OF_OPTION: { readonly [path: string]: string } = {
 	repo: "<repo>",
 	memoryBytes: "--memory",
+	keepQuantized: "--keep-quantized",
 	leaseSeconds: "--lease",
 };
 

@@ -22,6 +22,7 @@ export function commandOf(options: ConvertOptions): CommandFacts {
 		family,
 		target,
 		dtype,
+		...(options.keepQuantized ? { quantized: "kept" } : {}),
 		mesh: Object.entries(degrees)
 			.map(([name, degree]) => `${name} ${degree}`)
 			.join(", "),

@@ -42,7 +42,13 @@ export async function planConversion(
 	try {
 		onEvent({ kind: "phase", phase: "plan" });
 		const { source } = opened;
-		const map = mapModel({ source, family: options.family, target: options.target });
+		const map = mapModel({
+			source,
+			family: options.family,
+			target: options.target,
+			dtype: options.dtype,
+			keepQuantized: options.keepQuantized,
+		});
 		const parallelism = resolveParallelism(options.parallelism);
 		const layout = createLayout({ parallelism, rules: map.rules, facts: map.facts });
 		const { dtype } = options;

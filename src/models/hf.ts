@@ -1,8 +1,7 @@
-import { source as sourceExpr } from "../core/expr.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
 import type { ModelMap, Recipe, SourceNote } from "../core/recipe.ts";
-import type { Source, SourceTensor } from "../core/source.ts";
 import { isRecord, type JsonRecord } from "./json.ts";
+import type { LogicalTensors } from "./quantised/logical.ts";
 import { HF_FAMILY } from "./registry.ts";
 import type { ResolvedTarget } from "./target.ts";
 
@@ -18,20 +17,25 @@ const TIES: readonly (readonly [embedding: string, head: string])[] = [
 const HAS_HEAD = /For(?:CausalLM|ConditionalGeneration)$|LMHeadModel$/;
 
 /**
- * Keeps every tensor of `source` under its name, whatever the architecture, in the order of the files.
+ * Keeps every tensor under its name, whatever the architecture, in the order of the files; a weight that was quantised under the
+ * name that it has where it is not.
  *
  * A tied head, which transformers leaves out of its files, is stored as well: `state_dict()` of a model under FSDP2 has it, and
  * DCP does not load a model whose keys are not all there. A trainer that does not ask for it does not see it. Where `config.json`
  * does not say (transformers 4 leaves out what is its default, as for Gemma), a language model without a head in its files is tied.
  */
-export function mapHf(source: Source, target: ResolvedTarget): ModelMap {
-	const isTied = saysTied(source.config) ?? wantsHead(source.config);
-	const kept = source.tensors.map(keptAs);
-	const tie = isTied ? tieOf(source) : undefined;
+export function mapHf(
+	config: unknown,
+	tensors: LogicalTensors["tensors"],
+	target: ResolvedTarget,
+): ModelMap {
+	const isTied = saysTied(config) ?? wantsHead(config);
+	const kept = [...tensors].map(([fqn, expr]): Recipe => ({ fqn, expr, keepDtype: false }));
+	const tie = isTied ? tieOf(tensors) : undefined;
 	return {
 		family: HF_FAMILY,
 		target: target.id,
-		facts: guessFacts(source.config, tie !== undefined),
+		facts: guessFacts(config, tie !== undefined),
 		rules: target.rules,
 		recipes: tie === undefined ? kept : [...kept, tie.recipe],
 		tied: tie === undefined ? [] : [tie.note],
@@ -40,18 +44,15 @@ export function mapHf(source: Source, target: ResolvedTarget): ModelMap {
 	};
 }
 
-function keptAs({ name, dtype, shape }: SourceTensor): Recipe {
-	return { fqn: name, expr: sourceExpr(name, dtype, shape), keepDtype: false };
-}
-
 /** The head that the source leaves out because it is tied. */
-function tieOf(source: Source): { readonly recipe: Recipe; readonly note: SourceNote } | undefined {
-	const tensors = new Map(source.tensors.map((tensor) => [tensor.name, tensor]));
+function tieOf(
+	tensors: LogicalTensors["tensors"],
+): { readonly recipe: Recipe; readonly note: SourceNote } | undefined {
 	for (const [name, head] of TIES) {
 		const embedding = tensors.get(name);
 		if (embedding === undefined || tensors.has(head)) continue;
 		const note = { name, reason: `tie_word_embeddings: stored again as ${head}` };
-		return { recipe: { ...keptAs(embedding), fqn: head, isTied: true }, note };
+		return { recipe: { fqn: head, expr: embedding, keepDtype: false, isTied: true }, note };
 	}
 	return undefined;
 }

@@ -1,15 +1,16 @@
 import { DTYPES } from "../core/dtype.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
-import { type Expr, source as sourceExpr, sourcesOf } from "../core/expr.ts";
+import { type Expr, sourcesOf } from "../core/expr.ts";
 import type { ModelMap, Recipe, SourceNote } from "../core/recipe.ts";
 import type { Source } from "../core/source.ts";
 import { createDrops } from "./drops.ts";
 import type { DropRule, Family } from "./family.ts";
 import { mapHf } from "./hf.ts";
 import { type FamilyResult, instantiateFamily, type MadeTensor } from "./instantiate.ts";
-import { isRecord, type JsonRecord, textField } from "./json.ts";
+import { isRecord, type JsonRecord } from "./json.ts";
 import { applyMerges } from "./merge.ts";
 import { createNumbers, type Numbers } from "./numbers.ts";
+import { type LogicalTensors, logicalTensors, type QuantisedUse } from "./quantised/logical.ts";
 import { chooseFamily, HF_FAMILY } from "./registry.ts";
 import { HF_TARGET, resolveTarget } from "./target.ts";
 import { isResolved, unresolvedError, type Unresolved } from "./unresolved.ts";
@@ -21,6 +22,10 @@ export interface MapModelOptions {
 	readonly family?: string | undefined;
 	/** A target as {@link resolveTarget} reads it. */
 	readonly target: string;
+	/** What the checkpoint's floats are stored as; here it matters only for weights that are quantised. @default "keep": bfloat16 */
+	readonly dtype?: QuantisedUse["dtype"] | undefined;
+	/** Whether quantised weights and their scales are stored as they are. @default false */
+	readonly keepQuantized?: boolean | undefined;
 }
 
 /**
@@ -28,29 +33,33 @@ export interface MapModelOptions {
  * rule. That each of their elements is used exactly once, the plan proves.
  *
  * @throws {HfStreamDcpError} `FAMILY_UNKNOWN` when no family knows the architecture; `OPTIONS_INVALID` for a target that does
- * not exist for it; `CONFIG_INVALID` when `config.json` lacks or misstates a number; `DTYPE_UNSUPPORTED` for a quantised model;
- * `NAMES_UNRESOLVED` when names or shapes do not work out, with all of them.
+ * not exist for it; `CONFIG_INVALID` when `config.json` lacks or misstates a number; `DTYPE_UNSUPPORTED` for a quantisation that
+ * cannot be undone; `NAMES_UNRESOLVED` when names or shapes do not work out, with all of them.
  */
 export function mapModel(options: MapModelOptions): ModelMap {
 	const { source } = options;
 	checkHfPair(options);
-	if (options.target === HF_TARGET) return mapHf(source, resolveTarget(HF_TARGET, HF_FAMILY));
+	checkKeepQuantized(options);
+	const { dtype = "keep", keepQuantized = false } = options;
+	if (options.target === HF_TARGET) {
+		const { tensors } = logicalTensors(source, { dtype, keepQuantized });
+		return mapHf(source.config, tensors, resolveTarget(HF_TARGET, HF_FAMILY));
+	}
 	const family = chooseFamily(options.family, source.config);
 	const target = resolveTarget(options.target, family.name);
 	const config = isRecord(source.config) ? source.config : {};
-	refuseQuantised(family, config);
+	const logical = logicalTensors(source, { dtype, keepQuantized });
 
 	const text = textConfig(family, config);
 	const numbers = createNumbers(family.numbers, text, config);
 	const tiedEmbeddings = (text["tie_word_embeddings"] ?? config["tie_word_embeddings"]) === true;
-	const tensors = new Map(
-		source.tensors.map(({ name, dtype, shape }) => [name, sourceExpr(name, dtype, shape)]),
-	);
+	const { tensors } = logical;
 	const { features } = target;
 	const result = instantiateFamily(family, { tensors, numbers, features, tiedEmbeddings });
 	const { unresolved, dropped } = accountFor(
-		createDrops(family.drops, numbers),
 		source,
+		logical.nameOf,
+		createDrops(family.drops, numbers, features),
 		result,
 		target.spell,
 	);
@@ -103,6 +112,24 @@ function checkHfPair({ family, target }: MapModelOptions): void {
 	}
 }
 
+function checkKeepQuantized({ keepQuantized, target, dtype = "keep" }: MapModelOptions): void {
+	if (keepQuantized !== true) return;
+	if (target !== HF_TARGET) {
+		throw new HfStreamDcpError(
+			"OPTIONS_INVALID",
+			`${target}: the trainer has no parameters for quantised weights and their scales`,
+			{ hint: "Leave out --keep-quantized, or use --target hf." },
+		);
+	}
+	if (dtype !== "keep") {
+		throw new HfStreamDcpError(
+			"OPTIONS_INVALID",
+			`--dtype ${dtype} would round the scales that --keep-quantized keeps`,
+			{ hint: "Leave out one of them." },
+		);
+	}
+}
+
 function textConfig(family: Family, config: JsonRecord): JsonRecord {
 	const inner = family.configKey === undefined ? undefined : config[family.configKey];
 	return isRecord(inner) ? inner : config;
@@ -120,16 +147,18 @@ function describeModel(family: Family, numbers: Numbers): string {
 
 /** Sorts out the source tensors that no made tensor uses, and the keys that several made tensors have. */
 function accountFor(
-	dropOf: (name: string) => DropRule | undefined,
 	source: Source,
+	logicalName: LogicalTensors["nameOf"],
+	dropOf: (name: string) => DropRule | undefined,
 	result: FamilyResult,
 	spell: (key: string) => string,
 ): { readonly unresolved: Unresolved; readonly dropped: readonly SourceNote[] } {
 	const unmapped: string[] = [];
 	const dropped: SourceNote[] = [];
 	for (const { name } of source.tensors) {
-		if (result.expected.has(name)) continue;
-		const rule = dropOf(name);
+		const logical = logicalName(name);
+		if (result.expected.has(logical)) continue;
+		const rule = dropOf(logical);
 		if (rule === undefined) unmapped.push(name);
 		else dropped.push({ name, reason: `${rule.pattern}: ${rule.reason}` });
 	}
@@ -159,24 +188,6 @@ function tiedNotes(made: readonly MadeTensor[]): readonly SourceNote[] {
 				reason: `tie_word_embeddings: stored again as ${target}`,
 			})),
 		);
-}
-
-function refuseQuantised(family: Family, config: JsonRecord): void {
-	const text = textConfig(family, config);
-	for (const key of ["quantization_config", "compression_config"]) {
-		const quantization = config[key] ?? text[key];
-		if (quantization === undefined || quantization === null) continue;
-		const named = isRecord(quantization) ? textField(quantization, "quant_method") : undefined;
-		const method = named ?? key;
-		throw new HfStreamDcpError(
-			"DTYPE_UNSUPPORTED",
-			`config.json: the weights are quantised (${method}), which ${family.name} cannot undo`,
-			{
-				hint: "Use the repository with the bf16 weights; --target hf keeps the quantised bytes.",
-				facts: { method },
-			},
-		);
-	}
 }
 
 function refuseNonFloats(made: readonly MadeTensor[]): void {

@@ -32,6 +32,8 @@ test("the flags of a conversion", () => {
 		  --family <name>                                model family; listed below (default: by
 		                                                 config.json)
 		  --dtype <dtype>                                keep, bfloat16, float16 or float32 (default: keep)
+		  --keep-quantized                               store FP8, MXFP4, … weights and their scales as
+		                                                 they are
 		  --memory <size>                                memory of a thread beyond Node's own, e.g. 256MiB,
 		                                                 2GB (default: 256MiB)
 		  --connections <n>                              most connections to one origin, of all threads

@@ -153,7 +153,6 @@ describe("what does not fit", () => {
 
 	test.each([
 		{ quantization_config: { quant_method: "fp8" } },
-		{ quantization_config: { quant_method: "mxfp4" } },
 		{ quantization_config: {} },
 		{ compression_config: { quant_method: "compressed-tensors" } },
 		{ text_config: { quantization_config: { quant_method: "awq" } } },

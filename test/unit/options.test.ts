@@ -49,6 +49,7 @@ describe("parseConvertOptions", () => {
 			leaseSeconds: 60,
 			target: "torchtitan",
 			dtype: "keep",
+			keepQuantized: false,
 			parallelism: {},
 			memoryBytes: 256 * 1024 * 1024,
 			connections: 16,
