@@ -1,17 +1,19 @@
-import type { DropRule } from "./family.ts";
+import type { DropRule, Feature } from "./family.ts";
 import type { Numbers } from "./numbers.ts";
 import { matchPattern } from "./pattern.ts";
 
 /**
- * Finds the rule that leaves a source tensor out, by its name; `undefined` where there is none.
+ * Finds the rule that leaves a source tensor out of a target with `features`, by its name; `undefined` where there is none.
  *
  * @throws {HfStreamDcpError} `CONFIG_INVALID` when `config.json` lacks a number that a rule needs.
  */
 export function createDrops(
 	rules: readonly DropRule[],
 	numbers: Numbers,
+	features: ReadonlySet<Feature>,
 ): (name: string) => DropRule | undefined {
-	const ranged = rules.map((rule) => ({
+	const active = rules.filter(({ unless }) => unless === undefined || !features.has(unless));
+	const ranged = active.map((rule) => ({
 		rule,
 		ranges: Object.entries(rule.where ?? {}).map(([hole, [start, end]]) => ({
 			hole,

@@ -5,7 +5,8 @@ import { slice, stackExperts, transposeInner, ZERO_EXPERT_BIAS } from "./relayou
 import type { Template } from "./template.ts";
 
 /*
- * The three forms in which exports hold routed experts; `from` is what their names begin with: `model.layers.{layer}.mlp.experts`.
+ * The three forms in which exports hold routed experts; `from` is what their names begin with: `model.layers.{layer}.mlp.experts`, and
+ * `to` what the keys begin with, where it is not a layer's as usual.
  * torchtitan has `w1`, the gate, and `w3`, up, as `[experts, inner, hidden]`, and `w2`, down, as `[experts, hidden, inner]`.
  */
 
@@ -19,17 +20,28 @@ export const EXPERT_BIAS: FamilyItem = tensor(
 	{ keepDtype: true },
 );
 
-function experts(inner: NumberText, gate: Template, down: Template, up: Template): FamilyItem[] {
+function experts(
+	to: Pattern,
+	inner: NumberText,
+	gate: Template,
+	down: Template,
+	up: Template,
+): FamilyItem[] {
 	return [
-		tensor(`${EXPERTS}.w1_EFD`, ["experts", inner, "hidden"], gate),
-		tensor(`${EXPERTS}.w2_EDF`, ["experts", "hidden", inner], down),
-		tensor(`${EXPERTS}.w3_EFD`, ["experts", inner, "hidden"], up),
+		tensor(`${to}.w1_EFD`, ["experts", inner, "hidden"], gate),
+		tensor(`${to}.w2_EDF`, ["experts", "hidden", inner], down),
+		tensor(`${to}.w3_EFD`, ["experts", inner, "hidden"], up),
 	];
 }
 
 /** One matrix per expert: what transformers writes of most families, and what the Hub has of Qwen 3. */
-export function separateExperts(from: Pattern, inner: NumberText): readonly FamilyItem[] {
+export function separateExperts(
+	from: Pattern,
+	inner: NumberText,
+	to: Pattern = EXPERTS,
+): readonly FamilyItem[] {
 	return experts(
+		to,
 		inner,
 		stackExperts(`${from}.{expert}.gate_proj.weight`),
 		stackExperts(`${from}.{expert}.down_proj.weight`),
@@ -41,8 +53,13 @@ export function separateExperts(from: Pattern, inner: NumberText): readonly Fami
  * All experts in one tensor `[experts, 2 · inner, hidden]`, gate rows before up rows: the form the module holds since
  * transformers 5, which `save_pretrained(save_original_format=False)` writes, and every save of a model loaded from such a file.
  */
-export function fusedExperts(from: Pattern, inner: NumberText): readonly FamilyItem[] {
+export function fusedExperts(
+	from: Pattern,
+	inner: NumberText,
+	to: Pattern = EXPERTS,
+): readonly FamilyItem[] {
 	return experts(
+		to,
 		inner,
 		slice(`${from}.gate_up_proj`, 1, 0, inner),
 		`${from}.down_proj`,
@@ -53,6 +70,7 @@ export function fusedExperts(from: Pattern, inner: NumberText): readonly FamilyI
 /** All experts in one tensor `[experts, hidden, 2 · inner]`, gate columns before up columns: how transformers 4 held them. */
 export function transposedExperts(from: Pattern, inner: NumberText): readonly FamilyItem[] {
 	return experts(
+		EXPERTS,
 		inner,
 		transposeInner(slice(`${from}.gate_up_proj`, 2, 0, inner)),
 		transposeInner(`${from}.down_proj`),

@@ -101,6 +101,8 @@ export interface DropRule {
 	readonly pattern: Pattern;
 	/** Only where these holes of `pattern` lie between two numbers, half-open: `{"layer": ["layers", "layers + mtp_layers"]}`. */
 	readonly where?: { readonly [hole: string]: readonly [NumberText, NumberText] } | undefined;
+	/** Not for a target that has this feature. */
+	readonly unless?: Feature | undefined;
 	/** For people: `vision tensors are not part of the text model`. */
 	readonly reason: string;
 }

@@ -7,29 +7,38 @@ export const FUSABLE: readonly string[] = ["llama3", "qwen3", "gpt_oss"];
 
 const QKV = "layers.{layer}.attention.qkv_linear";
 
-/** Per key-value head: its query heads, then its key, then its value. `protocols/state_dict_adapter.py` of 2026-04-20. */
-const STORED_FUSED: readonly Merge[] = [
-	{
-		target: `${QKV}.wqkv.weight`,
-		shape: ["heads * head_dim + 2 * kv_heads * head_dim", "hidden"],
+const FUSED_ROWS = "heads * head_dim + 2 * kv_heads * head_dim";
+
+/**
+ * Per key-value head: its query heads, then its key, then its value. Biases are of gpt-oss.
+ *
+ * @see torchtitan of 2026-04-20, `protocols/state_dict_adapter.py`, `models/gpt_oss/state_dict_adapter.py`.
+ */
+const STORED_FUSED: readonly Merge[] = [fused("weight", ["hidden"]), fused("bias", [])];
+
+function fused(name: string, columns: readonly NumberText[]): Merge {
+	const headsOf = (of: Template, perKeyValueHead: NumberText): Template => ({
+		kind: "reshape",
+		shape: ["kv_heads", perKeyValueHead, "head_dim", ...columns],
+		of,
+	});
+	return {
+		target: `${QKV}.wqkv.${name}`,
+		shape: [FUSED_ROWS, ...columns],
 		make: {
 			kind: "reshape",
-			shape: ["heads * head_dim + 2 * kv_heads * head_dim", "hidden"],
+			shape: [FUSED_ROWS, ...columns],
 			of: {
 				kind: "concat",
 				axis: 1,
 				parts: [
-					headsOf(`${QKV}.wq.weight`, "heads / kv_heads"),
-					headsOf(`${QKV}.wk.weight`, 1),
-					headsOf(`${QKV}.wv.weight`, 1),
+					headsOf(`${QKV}.wq.${name}`, "heads / kv_heads"),
+					headsOf(`${QKV}.wk.${name}`, 1),
+					headsOf(`${QKV}.wv.${name}`, 1),
 				],
 			},
 		},
-	},
-];
-
-function headsOf(of: Template, perKeyValueHead: NumberText): Template {
-	return { kind: "reshape", shape: ["kv_heads", perKeyValueHead, "head_dim", "hidden"], of };
+	};
 }
 
 /** Until 2026-06-18: `+fused` stores one `wqkv`. */

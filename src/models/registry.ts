@@ -1,13 +1,24 @@
 import { HfStreamDcpError } from "../core/errors.ts";
+import { DEEPSEEK_V3 } from "./deepseek-v3.ts";
 import type { Family } from "./family.ts";
 import { FLUX } from "./flux.ts";
+import { GPT_OSS } from "./gpt-oss.ts";
 import { isRecord, type JsonRecord, textField } from "./json.ts";
+import { KIMI_K2 } from "./kimi-k2.ts";
 import { LLAMA3 } from "./llama3.ts";
 import { LLAMA4 } from "./llama4.ts";
 import { QWEN3 } from "./qwen3.ts";
 
 /** Every family with rules. A new one is a file and a line here. */
-export const FAMILIES: readonly Family[] = [FLUX, LLAMA3, LLAMA4, QWEN3];
+export const FAMILIES: readonly Family[] = [
+	DEEPSEEK_V3,
+	FLUX,
+	GPT_OSS,
+	KIMI_K2,
+	LLAMA3,
+	LLAMA4,
+	QWEN3,
+];
 
 /** Name of the family that keeps names; it belongs to the target of the same name and has no rules. */
 export const HF_FAMILY = "hf";

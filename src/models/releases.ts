@@ -123,8 +123,8 @@ export const RELEASES: readonly Release[] = inheriting([
 	{
 		id: "2026-08-11",
 		from: "2026-08-11",
-		summary: "same keys; +mtp: deepseek_v3, kimi_k2 (#3392)",
-		mtp: ["deepseek_v3", "kimi_k2"],
+		summary: "same keys; +mtp: deepseek_v3 (#3392)",
+		mtp: ["deepseek_v3"],
 	},
 	{
 		id: "2026-08-18",

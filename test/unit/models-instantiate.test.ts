@@ -145,7 +145,7 @@ test("a drop may be limited to a range of its holes", () => {
 		where: { layer: ["layers", "layers + 1"] },
 		reason: "",
 	} as const;
-	const dropOf = createDrops([rule], numbers);
+	const dropOf = createDrops([rule], numbers, new Set());
 	const dropped = ["layers.1.w", "layers.2.w", "text.layers.2.w", "layers.3.w"].filter(dropOf);
 	expect(dropped).toEqual(["layers.2.w", "text.layers.2.w"]);
 });

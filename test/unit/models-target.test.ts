@@ -87,7 +87,7 @@ describe("rules by date", () => {
 		["torchtitan@2026-06-23+fused", "llama3", "torchtitan@2026-06-18+fused", true],
 		["torchtitan@2026-06+fused", "llama3", "torchtitan@2026-06+fused", false],
 		["torchtitan@2026-08-11+mtp", "deepseek_v3", "torchtitan@2026-08-11+mtp", false],
-		["torchtitan+unfused+mtp", "kimi_k2", "torchtitan@2026-08-18+mtp", false],
+		["torchtitan+unfused+mtp", "deepseek_v3", "torchtitan@2026-08-18+mtp", false],
 		["torchtitan", "qwen3_vl", "torchtitan@2026-06-08", false],
 		["torchtitan@2026-06-09", "qwen3_vl", "torchtitan@2026-06-08", false],
 		["torchtitan@2026-06-12", "qwen3_5", "torchtitan@2026-06-10", false],
