@@ -50,6 +50,8 @@ const facts = {
 	entriesCut: totals.entriesCut + totals.entriesCutForShares,
 	files: totals.files,
 	tiles: plan.tiles.length,
+	requests: totals.requests,
+	largestTileBytes: totals.largestTileBytes,
 	fetchBytes: totals.fetchBytes,
 	metadataBytes: metadata.length,
 	unevenness: maxBytes / meanBytes,

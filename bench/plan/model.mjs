@@ -1,6 +1,7 @@
 // The largest public models as the plan sees them: headers without weights, recipes, layouts.
 import { readFileSync } from "node:fs";
-import { permute, reshape, source, stack } from "../../dist/src/core/expr.js";
+import { dequantFp8Block } from "../../dist/src/core/dequant.js";
+import { permute, reshape, source, sourcesOf, stack } from "../../dist/src/core/expr.js";
 import { createLayout } from "../../dist/src/layout/create-layout.js";
 import { resolveParallelism } from "../../dist/src/layout/parallelism.js";
 
@@ -13,17 +14,25 @@ const CASES = JSON.parse(readFileSync(new URL("cases.json", import.meta.url), "u
 /** A file of the repository is ended before it grows larger. */
 const FILE_BYTES = 4.3e9;
 
-const WIDTHS = { bfloat16: 2, float32: 4 };
+/** In the order of a safetensors file: larger elements first. */
+const WIDTHS = { float32: 4, bfloat16: 2, float8_e4m3fn: 1 };
+
+/** What DeepSeek-V3 and Kimi-K2 leave in bfloat16. */
+const NOT_QUANTISED = /^(tok_embeddings|lm_head|output)\.|\.gate\.weight$/;
+
+const FP8_BLOCK = 128;
 
 /** What `createPlan` wants to know of a case, but for the format and the limits. @param {string} name of `cases.json` */
 export function inputsOf(name) {
-	const { flavor, mesh } = CASES[name];
+	const { flavor, mesh, source: kind } = CASES[name];
 	const { keys, ...facts } = FLAVORS[flavor];
 	const recipes = Array.from({ length: facts.layers }, (_, layer) => layer).flatMap((layer) =>
-		keys.filter(({ layers }) => isIn(layer, layers)).map((key) => recipeOf(key, layer, facts)),
+		keys
+			.filter(({ layers }) => isIn(layer, layers))
+			.map((key) => recipeOf(key, layer, facts, kind)),
 	);
 	const first = keys.filter(({ layers }) => layers === null);
-	const outer = first.map((key) => recipeOf(key, 0, facts));
+	const outer = first.map((key) => recipeOf(key, 0, facts, kind));
 	const all = [outer[0], ...recipes, ...outer.slice(1)];
 	const rules = {
 		kind: "torchtitan",
@@ -56,48 +65,73 @@ function isIn(layer, layers) {
 }
 
 /** Experts are stacked from one source tensor each; where RoPE permutes rows, they are permuted by head; all else is copied. */
-function recipeOf({ key, shape, kind }, layer, { attentionHeads, keyValueHeads, experts }) {
+function recipeOf({ key, shape, kind }, layer, { attentionHeads, keyValueHeads, experts }, from) {
 	const fqn = key.replace("{}", layer);
 	const dtype = kind === "buffer" ? "float32" : "bfloat16";
+	const isFp8 = from === "fp8" && kind === "param" && shape.length > 1 && !NOT_QUANTISED.test(fqn);
+	const weight = (name, size) => (isFp8 ? fp8(name, size) : source(name, dtype, size));
 	const made = (expr) => ({ fqn, expr, keepDtype: kind === "buffer" });
 	if (shape.length === 3 && shape[0] === experts) {
 		const each = Array.from({ length: experts }, (_, e) =>
-			source(`${fqn}.${e}`, dtype, shape.slice(1)),
+			weight(fqn.replace(/\.routed_experts\.inner_experts\./, `.experts.${e}.`), shape.slice(1)),
 		);
 		return made(stack(each, 0));
 	}
 	const heads = { wq: attentionHeads, wk: keyValueHeads }[/\.(wq|wk)\.weight$/.exec(fqn)?.[1]];
-	if (heads === undefined) return made(source(fqn, dtype, shape));
+	if (heads === undefined) return made(weight(fqn, shape));
 	const [rows, columns] = shape;
-	const halves = reshape(source(fqn, dtype, shape), [heads, 2, rows / heads / 2, columns]);
+	const halves = reshape(weight(fqn, shape), [heads, 2, rows / heads / 2, columns]);
 	return made(reshape(permute(halves, [0, 2, 1, 3]), shape));
 }
 
-function leavesOf(expr) {
-	if (expr.kind === "source") return [expr];
-	return expr.kind === "stack" ? expr.parts : leavesOf(expr.of);
+function fp8(name, shape) {
+	const scales = shape.map((size) => Math.ceil(size / FP8_BLOCK));
+	const block = shape.map(() => FP8_BLOCK);
+	return dequantFp8Block(
+		source(name, "float8_e4m3fn", shape),
+		source(`${name}_scale_inv`, "float32", scales),
+		block,
+	);
 }
 
+/** Tensors by name, layer by layer, as many to a file as fit; in a file by the width of their elements, then by name. */
 function sourceOf(name, recipes) {
+	const leaves = recipes.flatMap(({ expr }) => sourcesOf(expr));
+	const layerOf = (tensor) => Number(/\.(\d+)\./.exec(tensor)?.[1] ?? -1);
+	leaves.sort((a, b) => layerOf(a.name) - layerOf(b.name) || compare(a.name, b.name));
+	const groups = [];
+	let room = 0;
+	for (const leaf of leaves) {
+		const bytes = bytesOf(leaf);
+		if (bytes > room) {
+			groups.push([]);
+			room = FILE_BYTES;
+		}
+		groups.at(-1).push(leaf);
+		room -= bytes;
+	}
 	const files = [];
 	const tensors = [];
-	let file = { path: "", bytes: Infinity };
-	for (const { expr } of recipes) {
-		for (const { name: tensor, dtype, shape } of leavesOf(expr)) {
-			const bytes = shape.reduce((product, size) => product * size, WIDTHS[dtype]);
-			if (file.bytes + bytes > FILE_BYTES) {
-				const headerBytes = 20_000;
-				file = {
-					path: `model-${String(files.length + 1).padStart(5, "0")}.safetensors`,
-					bytes: headerBytes,
-					headerBytes,
-				};
-				files.push(file);
-			}
-			const end = file.bytes + bytes;
-			tensors.push({ name: tensor, dtype, shape, file: file.path, begin: file.bytes, end });
-			file.bytes = end;
+	for (const [index, group] of groups.entries()) {
+		const headerBytes = 20_000;
+		const path = `model-${String(index + 1).padStart(5, "0")}.safetensors`;
+		let begin = headerBytes;
+		group.sort((a, b) => WIDTHS[b.dtype] - WIDTHS[a.dtype] || compare(a.name, b.name));
+		for (const leaf of group) {
+			const { name: tensor, dtype, shape } = leaf;
+			const end = begin + bytesOf(leaf);
+			tensors.push({ name: tensor, dtype, shape, file: path, begin, end });
+			begin = end;
 		}
+		files.push({ path, bytes: begin, headerBytes });
 	}
 	return { repo: `bench/${name}`, commit: "0".repeat(40), files, tensors, config: undefined };
+}
+
+function bytesOf({ dtype, shape }) {
+	return shape.reduce((product, size) => product * size, WIDTHS[dtype]);
+}
+
+function compare(a, b) {
+	return a < b ? -1 : a > b ? 1 : 0;
 }

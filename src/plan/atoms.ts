@@ -4,6 +4,7 @@ import type { Expr } from "../core/expr.ts";
 import { at } from "../core/shape.ts";
 import { compareRanges, type Footprint, footprintOf } from "./footprint.ts";
 import { type Hull, hullsOf } from "./hulls.ts";
+import { blocksOf } from "./blocks.ts";
 import { boxIn } from "./parts.ts";
 import type { Places } from "./places.ts";
 import { pull } from "./pull.ts";
@@ -58,7 +59,14 @@ export function hullsOfRegion({ drafts, spans }: Region, places: Places): Hull[]
  * @returns Regions in the order of their first drafts.
  */
 export function components(region: Region, places: Places): Region[] {
-	const { drafts, spans } = region;
+	return separate(region, places).map((component) => component.region);
+}
+
+/** As {@link components}, with what each reads: the hulls of its drafts. */
+function separate(
+	{ drafts, spans }: Region,
+	places: Places,
+): readonly { readonly region: Region; readonly hulls: readonly Hull[] }[] {
 	const hulls = drafts
 		.flatMap((draft, index) =>
 			hullsOf(pull(draft.expr, boxIn(draft.box, spans)), places).map((hull) => ({ hull, index })),
@@ -85,14 +93,18 @@ export function components(region: Region, places: Places): Region[] {
 		}
 		file = hull.file;
 	}
-	const sets = new Map<number, Draft[]>();
+	const sets = new Map<number, { readonly drafts: Draft[]; readonly hulls: Hull[] }>();
 	drafts.forEach((draft, index) => {
 		const root = find(index);
-		const set = sets.get(root);
-		if (set === undefined) sets.set(root, [draft]);
-		else set.push(draft);
+		const set = sets.get(root) ?? { drafts: [], hulls: [] };
+		sets.set(root, set);
+		set.drafts.push(draft);
 	});
-	return [...sets.values()].map((set) => ({ drafts: set, spans }));
+	for (const { hull, index } of hulls) sets.get(find(index))?.hulls.push(hull);
+	return [...sets.values()].map((set) => ({
+		region: { drafts: set.drafts, spans },
+		hulls: set.hulls,
+	}));
 }
 
 /**
@@ -100,18 +112,30 @@ export function components(region: Region, places: Places): Region[] {
  * allow. What an atom holds of a draft is a contiguous stretch of the draft's data.
  */
 export function atomsOf(region: Region, places: Places, limits: PlanLimits): Atom[] {
-	const footprint = footprintOf(hullsOfRegion(region, places), Number.POSITIVE_INFINITY);
-	invariant(footprint !== undefined, "no limit was exceeded");
-	const atom = { ...region, ...footprint };
-	if (atom.bytes <= limits.tileBytes && atom.ranges.length <= 1) return [atom];
-	const slabs = cleanSlabs(atom, places, limits);
-	if (slabs !== undefined) return slabs.flatMap((slab) => atomsOf(slab, places, limits));
-	const parts = components(region, places);
-	return parts.length === 1 ? [atom] : parts.flatMap((part) => atomsOf(part, places, limits));
+	return divided(atomOf(region, hullsOfRegion(region, places)), places, limits);
 }
 
-/** Cuts an atom along its outermost axis into slabs of a height that {@link isClean}, if there is one. */
-function cleanSlabs(atom: Atom, places: Places, limits: PlanLimits): Region[] | undefined {
+function atomOf({ drafts, spans }: Region, hulls: readonly Hull[]): Atom {
+	const footprint = footprintOf(hulls, Number.POSITIVE_INFINITY);
+	invariant(footprint !== undefined, "no limit was exceeded");
+	return { drafts, spans, ...footprint };
+}
+
+function divided(atom: Atom, places: Places, limits: PlanLimits): Atom[] {
+	if (atom.bytes <= limits.tileBytes && atom.ranges.length <= 1) return [atom];
+	const slabs = cleanSlabs(atom, places, limits);
+	if (slabs !== undefined) return slabs.flatMap((slab) => divided(slab, places, limits));
+	const parts = separate(atom, places);
+	if (parts.length === 1) return [atom];
+	return parts.flatMap(({ region, hulls }) => {
+		const isAlone = region.drafts.length === 1;
+		const own = atomOf(region, isAlone ? hulls : hullsOfRegion(region, places));
+		return divided(own, places, limits);
+	});
+}
+
+/** Cuts an atom along its outermost axis into {@link cleanly} cut slabs, if there is such a height. */
+function cleanSlabs(atom: Atom, places: Places, limits: PlanLimits): readonly Atom[] | undefined {
 	const boxes = atom.drafts.map((draft) => boxIn(draft.box, atom.spans));
 	const axis = splittableAxis(boxes);
 	if (axis === undefined) return undefined;
@@ -119,26 +143,33 @@ function cleanSlabs(atom: Atom, places: Places, limits: PlanLimits): Region[] | 
 	const rows = at(at(boxes, 0).size, axis);
 	for (const count of rowCounts(rows, atom, limits)) {
 		const slabs = slabsOf(atom, { axis, start: first, end: first + rows }, count);
-		if (isClean(atom, slabs, places)) return slabs;
+		const clean = cleanly(atom, slabs, places);
+		if (clean !== undefined) return clean;
 	}
 	return undefined;
 }
 
-/** Whether slabs share no byte and leave the source ranges whole but for the seams between them. */
-function isClean(atom: Atom, slabs: readonly Region[], places: Places): boolean {
+/** Slabs that share no byte and leave the source ranges whole but for the seams between them; `undefined` when they do not. */
+function cleanly(
+	atom: Atom,
+	slabs: readonly Region[],
+	places: Places,
+): readonly Atom[] | undefined {
 	const mostRanges = atom.ranges.length + slabs.length - 1;
+	const clean: Atom[] = [];
 	let bytes = 0;
 	let ranges = 0;
-	for (const slab of slabs) {
-		const hulls = hullsOfRegion(slab, places);
-		const exact = footprintOf(hulls, MAX_RUNS_PER_HULL * hulls.length);
-		if (exact === undefined) return false;
-		bytes += exact.bytes;
-		ranges += exact.ranges.length;
-		if (ranges > mostRanges) return false;
+	for (const { drafts, spans } of slabs) {
+		const hulls = hullsOfRegion({ drafts, spans }, places);
+		const footprint = footprintOf(hulls, MAX_RUNS_PER_HULL * hulls.length);
+		if (footprint === undefined) return undefined;
+		bytes += footprint.bytes;
+		ranges += footprint.ranges.length;
+		if (ranges > mostRanges) return undefined;
+		clean.push({ drafts, spans, ...footprint });
 	}
 	// The slabs read what the whole reads; equal sums mean that no two slabs share a byte.
-	return bytes === atom.bytes;
+	return bytes === atom.bytes ? clean : undefined;
 }
 
 /** A slab worth having reads whole stretches of the source; bytes more scattered than this are not looked at. */
@@ -166,6 +197,7 @@ function rowCounts(rows: number, atom: Atom, limits: PlanLimits): readonly numbe
 	if (atom.ranges.length > 1 && Number.isInteger(perRange)) counts.add(perRange);
 	const most = Math.max(1, Math.floor((limits.tileBytes * rows) / Math.max(1, atom.bytes)));
 	if (atom.bytes > limits.tileBytes) {
+		for (const block of blocksOf(atom.drafts)) counts.add(wholeBlocks(rows, most, block));
 		counts.add(most);
 		// Permuted rows (RoPE) split at head boundaries only, which divisors of the number of rows are likely to meet.
 		for (
@@ -178,6 +210,12 @@ function rowCounts(rows: number, atom: Atom, limits: PlanLimits): readonly numbe
 		}
 	}
 	return [...counts].filter((count) => count >= 1 && count < rows);
+}
+
+/** About as many rows for every slab, at most `most`, in whole blocks; 0 when a block is higher. */
+function wholeBlocks(rows: number, most: number, block: number): number {
+	const even = rows / Math.ceil(rows / most);
+	return Math.min(Math.ceil(even / block), Math.floor(most / block)) * block;
 }
 
 /** A slab height is found within a few tries or not at all: transposed tensors have none. */

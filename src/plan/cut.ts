@@ -3,6 +3,7 @@ import { HfStreamDcpError } from "../core/errors.ts";
 import { sourcesOf } from "../core/expr.ts";
 import { at } from "../core/shape.ts";
 import { type Atom, atomsOf, components, type Draft, type Region } from "./atoms.ts";
+import { blocksOf } from "./blocks.ts";
 import { budgetForTile } from "./limits.ts";
 import type { Places } from "./places.ts";
 import type { PlanLimits } from "./types.ts";
@@ -65,12 +66,14 @@ function cutAlong(
 	places: Places,
 	limits: PlanLimits,
 ): FittedDrafts | undefined {
-	const longest = drafts.reduce((max, { box }) => Math.max(max, at(box.size, axis)), 0);
+	const blocks = blocksOf(drafts);
+	// Scales that neighbours share join drafts that lie one after the other: all of them together are cut.
+	const longest = blocks.size > 0 ? extentOf(drafts, axis) : longestOf(drafts, axis);
 	// Cutting one axis shrinks an atom by that factor at most, so no larger block can help.
 	const first = Math.floor((longest * limits.maxTileBytes) / largest);
 	let before = largest;
 	let futile = 0;
-	for (const block of blockSizes(longest, first)) {
+	for (const block of blockSizes(longest, first, blocks)) {
 		const pieces = drafts.flatMap((draft) => cutDraft(draft, axis, block));
 		const atoms = atomsOf({ drafts: pieces, spans: [] }, places, limits);
 		const after = largestAtom(atoms);
@@ -82,15 +85,35 @@ function cutAlong(
 	return undefined;
 }
 
+function longestOf(drafts: readonly Draft[], axis: number): number {
+	return drafts.reduce((max, { box }) => Math.max(max, at(box.size, axis)), 0);
+}
+
+function extentOf(drafts: readonly Draft[], axis: number): number {
+	const first = drafts.reduce((min, { box }) => Math.min(min, at(box.offset, axis)), Infinity);
+	return drafts.reduce((max, { box }) => {
+		return Math.max(max, at(box.offset, axis) + at(box.size, axis) - first);
+	}, 0);
+}
+
 /** One try at a power of two and one at an even share: both keep to head boundaries where there are any. */
 const MAX_FUTILE_CUTS = 2;
 
-/** Block sizes worth trying, largest first: powers of two and even shares, which keep to head and block boundaries. */
-function blockSizes(length: number, most: number): readonly number[] {
+/**
+ * Block sizes worth trying, largest first: powers of two and even shares, which keep to head and block boundaries.
+ *
+ * @param scaled - Rows under one scale. What is larger keeps to multiples of one of them.
+ */
+function blockSizes(length: number, most: number, scaled: ReadonlySet<number>): readonly number[] {
 	const sizes = new Set<number>();
 	for (let share = length; share >= 1; share = Math.floor(share / 2)) sizes.add(share);
 	for (let power = 1; power < length; power *= 2) sizes.add(power);
-	return [...sizes].filter((size) => size <= most && size < length).toSorted((a, b) => b - a);
+	for (const rows of scaled) sizes.add(Math.floor(most / rows) * rows);
+	const keepsScales = (size: number): boolean =>
+		[...scaled].every((rows) => size < rows) || [...scaled].some((rows) => size % rows === 0);
+	return [...sizes]
+		.filter((size) => size >= 1 && size <= most && size < length && keepsScales(size))
+		.toSorted((a, b) => b - a);
 }
 
 /** Cuts at multiples of `block`, counted from the start of the global tensor so that siblings are cut alike. */

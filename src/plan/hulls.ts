@@ -52,12 +52,18 @@ function elementHull(piece: GatherPiece | DequantPiece, { file, begin, tied }: P
 	const start = begin + Math.floor((piece.sourceOffset * bits) / 8);
 	const last = piece.sourceOffset + spanOf(piece.dims);
 	const end = begin + Math.ceil(((last + 1) * bits) / 8);
-	const common = { file, start, end, reads: "elements", piece } as const;
-	if (readsWholeBytes(piece, bits)) {
-		return { ...common, coveredBytes: (countOf(piece.dims) * bits) / 8, isShared: tied };
-	}
-	const isRun = runsShape(common).outer.length === 0;
-	return { ...common, coveredBytes: isRun ? end - start : 0, isShared: true };
+	const isWhole = readsWholeBytes(piece, bits);
+	const isRun = !isWhole && runsShape(piece, "elements").outer.length === 0;
+	const ownBytes = isRun ? end - start : 0;
+	return {
+		file,
+		start,
+		end,
+		coveredBytes: isWhole ? (countOf(piece.dims) * bits) / 8 : ownBytes,
+		isShared: tied || !isWhole,
+		reads: "elements",
+		piece,
+	};
 }
 
 function scaleHull(piece: DequantPiece, { file, begin }: Placed): Hull {
@@ -105,10 +111,10 @@ interface Stride {
 }
 
 /** The loops that lead from one contiguous run of elements, or of scales, to the next, and the length of a run. */
-function runsShape({ piece, reads }: Pick<Hull, "piece" | "reads">): {
-	readonly outer: readonly Stride[];
-	readonly length: number;
-} {
+function runsShape(
+	piece: Hull["piece"],
+	reads: Hull["reads"],
+): { readonly outer: readonly Stride[]; readonly length: number } {
 	const strides = stridesOf(piece, reads).toSorted((a, b) => a.stride - b.stride);
 	let length = 1;
 	let inner = 0;
@@ -127,7 +133,7 @@ function stridesOf(piece: GatherPiece | DequantPiece, reads: Hull["reads"]): Str
 
 /** How many contiguous ranges {@link runsOf} lists. */
 export function countRuns(hull: Hull): number {
-	return countOf(runsShape(hull).outer);
+	return countOf(runsShape(hull.piece, hull.reads).outer);
 }
 
 /** The contiguous source ranges of one hull. Of elements of half a byte, neighbours may share a byte. */
@@ -135,7 +141,7 @@ export function runsOf(hull: Hull): PlanRange[] {
 	const { piece, reads, file } = hull;
 	const isScales = reads === "scales" && piece.kind === "dequant";
 	const bits = isScales ? 8 * SCALE_BYTES[piece.scaleCodec] : elementBits(piece);
-	const { outer, length } = runsShape(hull);
+	const { outer, length } = runsShape(piece, reads);
 	// Counted from the byte that the hull begins with.
 	let starts = [isScales ? 0 : ((piece.sourceOffset * bits) % 8) / bits];
 	for (const { size, stride } of outer) {

@@ -1,7 +1,7 @@
 import { at } from "../core/shape.ts";
 import type { Atom, Draft } from "./atoms.ts";
 import { compareRanges, stagingBytesOf, unionRanges } from "./footprint.ts";
-import type { PlanSlab, PlanTile } from "./types.ts";
+import type { PlanRange, PlanSlab, PlanTile } from "./types.ts";
 
 /**
  * Packs atoms into tiles: atoms whose source bytes follow one another share a tile, and so a request, up to `tileBytes`.
@@ -19,25 +19,39 @@ export function packTiles(
 		.filter((atom) => atom.ranges.length > 0)
 		.toSorted((a, b) => compareRanges(at(a.ranges, 0), at(b.ranges, 0)));
 	const bins: { atoms: Atom[]; bytes: number }[] = [];
-	let end: { file: number; end: number } | undefined;
+	let before: readonly PlanRange[] = [];
 	for (const atom of sorted) {
-		const first = at(atom.ranges, 0);
+		const runs = runsOfAtom(atom);
 		const bin = bins.at(-1);
-		const follows = end?.file === first.file && end.end === first.start && atom.ranges.length === 1;
-		if (bin !== undefined && follows && bin.bytes + atom.bytes <= tileBytes) {
+		const isNext = runs.some((run) =>
+			before.some(({ file, end }) => file === run.file && end === run.start),
+		);
+		if (bin !== undefined && isNext && bin.bytes + atom.bytes <= tileBytes) {
 			bin.atoms.push(atom);
 			bin.bytes += atom.bytes;
 		} else bins.push({ atoms: [atom], bytes: atom.bytes });
-		// An atom of scattered ranges is followed by nothing: what lies between them belongs to others.
-		end = atom.ranges.length === 1 ? first : undefined;
+		before = runs;
 	}
 	if (constants.length > 0) bins.unshift({ atoms: constants, bytes: 0 });
 	return bins.map((bin) => {
-		const ranges = unionRanges(
-			bin.atoms.flatMap(({ ranges: own, scaleRanges }) => [...own, ...scaleRanges]),
-		);
+		const ranges = unionRanges(bin.atoms.flatMap(allRanges));
 		return { ranges, stagingBytes: stagingBytesOf(ranges), slabs: slabsOf(bin.atoms, entryOf) };
 	});
+}
+
+function allRanges({ ranges, scaleRanges }: Atom): readonly PlanRange[] {
+	return [...ranges, ...scaleRanges];
+}
+
+/**
+ * What another atom may follow on: the range of the elements, and that of elements and scales where these lie beside one another.
+ * An atom of scattered ranges is followed by nothing: what lies between them belongs to others.
+ */
+function runsOfAtom(atom: Atom): readonly PlanRange[] {
+	if (atom.ranges.length !== 1) return [];
+	if (atom.scaleRanges.length === 0) return atom.ranges;
+	const all = unionRanges(allRanges(atom));
+	return all.length === 1 ? [...atom.ranges, ...all] : atom.ranges;
 }
 
 /** What atoms fill, with neighbouring entries of the same spans in one slab. */

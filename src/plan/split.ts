@@ -2,6 +2,7 @@ import { boxNumel } from "../core/box.ts";
 import { itemBytes } from "../core/dtype.ts";
 import { at } from "../core/shape.ts";
 import { type Draft, hullsOfRegion } from "./atoms.ts";
+import { blocksOf } from "./blocks.ts";
 import { fitDrafts } from "./cut.ts";
 import { compareRanges } from "./footprint.ts";
 import { type Group, groupsOf } from "./groups.ts";
@@ -100,6 +101,8 @@ interface Cut {
 	/** What part of the rows comes before it, 0 to 1. */
 	readonly part: number;
 	readonly positionOf: (tensor: number) => number;
+	/** Whether it lies between blocks of elements under one scale. */
+	readonly keepsScales: boolean;
 }
 
 interface Halves {
@@ -125,7 +128,7 @@ function splitAlong(
 	part: number,
 	places: Places,
 ): Halves | undefined {
-	const cuts = cutsNear(extentsOf(drafts, axis), part);
+	const cuts = cutsNear(extentsOf(drafts, axis), part, blocksOf(drafts));
 	const known = new Map<Cut, Halves | undefined>();
 	const attempt = (cut: Cut): Halves | undefined => {
 		if (known.has(cut)) return known.get(cut);
@@ -135,7 +138,10 @@ function splitAlong(
 		return apart;
 	};
 	// Along an axis that the source interleaves even the coarsest cuts do not help.
-	if (cuts.slice(-MAX_FUTILE_CUTS).every((cut) => attempt(cut) === undefined)) return undefined;
+	const coarse = cuts.filter(
+		({ keepsScales }, index) => keepsScales || index >= cuts.length - MAX_FUTILE_CUTS,
+	);
+	if (coarse.every((cut) => attempt(cut) === undefined)) return undefined;
 	for (const cut of cuts) {
 		const halves = attempt(cut);
 		if (halves !== undefined) return halves;
@@ -164,26 +170,43 @@ function extentsOf(drafts: readonly Draft[], axis: number): ReadonlyMap<number, 
 /**
  * Cuts near `part` (0 to 1) of the rows, the nearest first: at multiples of every divisor of the axis, which are what rows, heads and
  * blocks are.
+ *
+ * @param scaled - Rows under one scale: at multiples of these as well, whether they divide the axis or not.
  */
-function cutsNear(extents: ReadonlyMap<number, Extent>, part: number): readonly Cut[] {
+function cutsNear(
+	extents: ReadonlyMap<number, Extent>,
+	part: number,
+	scaled: ReadonlySet<number>,
+): readonly Cut[] {
 	const [leading] = extents.values();
 	if (leading === undefined) return [];
 	const { first, end, length } = leading;
 	const wanted = first + part * (end - first);
 	const positions = new Set<number>();
-	for (const unit of divisorsOf(length)) {
-		const blocks = length / unit;
-		if (![...extents.values()].every((extent) => extent.length % blocks === 0)) continue;
+	for (const unit of new Set([...divisorsOf(length), ...scaled].toSorted((a, b) => a - b))) {
 		const lowest = Math.floor(first / unit) + 1;
 		const highest = Math.ceil(end / unit) - 1;
-		if (lowest > highest) break;
-		positions.add(unit * Math.min(highest, Math.max(lowest, Math.round(wanted / unit))));
+		if (lowest > highest) {
+			if (scaled.has(unit)) continue;
+			break;
+		}
+		const position = unit * Math.min(highest, Math.max(lowest, Math.round(wanted / unit)));
+		// Of an axis that the unit does not divide only this multiple has to have its like in the other tensors.
+		const blocks = length % unit === 0 ? length / unit : length / gcd(length, position);
+		if ([...extents.values()].every((extent) => extent.length % blocks === 0)) {
+			positions.add(position);
+		}
 	}
 	return [...positions].map((position) => ({
+		keepsScales: [...scaled].some((rows) => position % rows === 0),
 		part: (position - first) / (end - first),
 		positionOf: (tensor) =>
 			Math.round((position / length) * (extents.get(tensor)?.length ?? length)),
 	}));
+}
+
+function gcd(a: number, b: number): number {
+	return b === 0 ? a : gcd(b, a % b);
 }
 
 /** Divisors, ascending. */

@@ -74,7 +74,12 @@ function dequantised(expr: DequantExpr, read: ReadSource): number[] {
 }
 
 /** The bytes of one box of a dense row-major tensor. */
-function takeBox(bytes: Uint8Array, shape: readonly number[], dtype: Dtype, box: Box): Uint8Array {
+export function takeBox(
+	bytes: Uint8Array,
+	shape: readonly number[],
+	dtype: Dtype,
+	box: Box,
+): Uint8Array {
 	const width = itemBytes(dtype);
 	const out = new Uint8Array(product(box.size) * width);
 	if (out.length === 0) return out;
