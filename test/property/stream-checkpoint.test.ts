@@ -18,7 +18,7 @@ import { createPlan } from "../../src/plan/create-plan.ts";
 import type { Plan } from "../../src/plan/types.ts";
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import { type RunSummary, runPlan } from "../../src/stream/run-plan.ts";
-import { arbitraryExpr } from "../support/arbitrary-expr.ts";
+import { arbitraryExpr, leavesOf } from "../support/arbitrary-expr.ts";
 import { evaluateExpr } from "../support/naive-expr.ts";
 import { largeBytes, largeJobs, largePlan } from "../support/large-plan.ts";
 import { gridLayout, mapFor, sourceFor } from "../support/plan-fixtures.ts";
@@ -44,10 +44,10 @@ const settings = fc.record({
 
 type Settings = typeof settings extends fc.Arbitrary<infer T> ? T : never;
 
-/** The expression, the same elements flat behind a constant, and every source as it is, so that each is used. */
+/** The expression, the same elements flat behind a constant, and all that it reads as it is, so that each element is used. */
 function exprsAround(expr: Expr): Expr[] {
 	const flat = reshape(expr, [expr.shape.reduce((a, b) => a * b, 1)]);
-	return [expr, concat([fill([3], 1, expr.dtype), flat], 0), ...sourcesOf(expr)];
+	return [expr, concat([fill([3], 1, expr.dtype), flat], 0), ...leavesOf(expr)];
 }
 
 /** `undefined` where the expression scatters its elements so that no cut fits the memory. */

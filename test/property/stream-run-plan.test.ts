@@ -18,7 +18,7 @@ import { createPlan } from "../../src/plan/create-plan.ts";
 import type { Plan } from "../../src/plan/types.ts";
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import { runPlan } from "../../src/stream/run-plan.ts";
-import { arbitraryExpr } from "../support/arbitrary-expr.ts";
+import { arbitraryExpr, leavesOf } from "../support/arbitrary-expr.ts";
 import { gridLayout, mapFor, plainFormat, sourceFor } from "../support/plan-fixtures.ts";
 import {
 	expectedData,
@@ -154,12 +154,11 @@ describe("runPlan", () => {
 	test("random expressions, cut into small tiles and windows", async () => {
 		await fc.assert(
 			fc.asyncProperty(arbitraryExpr(), settings, async (expr, chosen) => {
-				// Elements that the expression leaves out are used by the sources themselves, stored under their own keys.
-				const sources = sourcesOf(expr);
+				// Elements that the expression leaves out are used where all that it reads is stored under keys of its own.
 				const plan = modelPlan({
 					...chosen,
-					exprs: [expr, ...sources],
-					tied: sources.map(({ name }) => ({ name, reason: "test" })),
+					exprs: [expr, ...leavesOf(expr)],
+					tied: sourcesOf(expr).map(({ name }) => ({ name, reason: "test" })),
 					maxTileBytes: 100_000,
 				});
 				const files = randomFiles(plan.source);

@@ -99,3 +99,22 @@ export function arbitraryExpr(): fc.Arbitrary<Expr> {
 		);
 	});
 }
+
+/** All that is read, each once and as it is read: source tensors, and quantised ones with their scales. Tests store them so that all is used. */
+export function leavesOf(expr: Expr): Expr[] {
+	switch (expr.kind) {
+		case "source":
+		case "dequant":
+			return [expr];
+		case "concat":
+		case "stack":
+			return expr.parts.flatMap(leavesOf);
+		case "fill":
+			return [];
+		case "slice":
+		case "permute":
+		case "reshape":
+		case "cast":
+			return leavesOf(expr.of);
+	}
+}
