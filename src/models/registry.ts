@@ -7,6 +7,9 @@ import { isRecord, type JsonRecord, textField } from "./json.ts";
 import { KIMI_K2 } from "./kimi-k2.ts";
 import { LLAMA3 } from "./llama3.ts";
 import { LLAMA4 } from "./llama4.ts";
+import { MUSE_GLIMMER } from "./muse-glimmer.ts";
+import { QWEN3_5 } from "./qwen3-5.ts";
+import { QWEN3_VL } from "./qwen3-vl.ts";
 import { QWEN3 } from "./qwen3.ts";
 
 /** Every family with rules. A new one is a file and a line here. */
@@ -17,7 +20,10 @@ export const FAMILIES: readonly Family[] = [
 	KIMI_K2,
 	LLAMA3,
 	LLAMA4,
+	MUSE_GLIMMER,
 	QWEN3,
+	QWEN3_5,
+	QWEN3_VL,
 ];
 
 /** Name of the family that keeps names; it belongs to the target of the same name and has no rules. */

@@ -33,6 +33,43 @@ const DEBUG = {
 	intermediate_size: 768,
 };
 
+/** The text model of torchtitan's debug flavors of Qwen 3.5. */
+function qwen35Text(layers: number): object {
+	return {
+		vocab_size: 248_320,
+		hidden_size: 256,
+		num_hidden_layers: layers,
+		num_attention_heads: 4,
+		num_key_value_heads: 2,
+		head_dim: 64,
+		intermediate_size: 512,
+		linear_num_key_heads: 2,
+		linear_num_value_heads: 4,
+		linear_key_head_dim: 64,
+		linear_value_head_dim: 64,
+		linear_conv_kernel_dim: 4,
+		num_experts: 8,
+		moe_intermediate_size: 256,
+		shared_expert_intermediate_size: 256,
+	};
+}
+
+/** Their vision encoder. */
+function qwen35Vision(layers: number): object {
+	return {
+		depth: layers,
+		hidden_size: 256,
+		intermediate_size: 512,
+		num_heads: 4,
+		in_channels: 3,
+		num_position_embeddings: 1024,
+		out_hidden_size: 256,
+		patch_size: 16,
+		spatial_merge_size: 2,
+		temporal_patch_size: 2,
+	};
+}
+
 /** What the adapter of June leaves out though the loader demands it: the dense layers of an interleaved model. */
 const LLAMA4_DENSE: Shapes = Object.fromEntries(
 	[0, 2, 4].flatMap((layer) => {
@@ -183,6 +220,45 @@ const CASES = [
 			head_dim: 128,
 			num_experts: 64,
 			moe_intermediate_size: 768,
+		},
+		extra: {},
+	},
+	{
+		golden: "qwen3_5__debugmodel",
+		target: "torchtitan",
+		config: { model_type: "qwen3_5", vision_config: qwen35Vision(4), text_config: qwen35Text(8) },
+		extra: {},
+	},
+	{
+		golden: "qwen3_5__debugmodel_moe",
+		target: "torchtitan",
+		config: { model_type: "qwen3_5_moe", vision_config: qwen35Vision(2), text_config: qwen35Text(4) },
+		extra: {},
+	},
+	{
+		golden: "muse_glimmer__debugmodel_mm",
+		target: "torchtitan",
+		config: {
+			model_type: "muse_glimmer",
+			out_hidden_size: 256,
+			projector_hidden_size: 128,
+			text_config: {
+				...DEBUG,
+				num_hidden_layers: 8,
+				num_attention_heads: 4,
+				num_key_value_heads: 2,
+				head_dim: 64,
+			},
+			vision_config: {
+				hidden_size: 64,
+				intermediate_size: 128,
+				num_attention_heads: 4,
+				num_hidden_layers: 3,
+				patch_size: 14,
+				patch_temporal: 2,
+				pos_emb_height: 2,
+				pos_emb_width: 2,
+			},
 		},
 		extra: {},
 	},
