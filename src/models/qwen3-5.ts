@@ -112,7 +112,7 @@ export const QWEN3_5: Family = {
 		...DECODER_NUMBERS,
 		kv_heads: { keys: ["num_key_value_heads"] },
 		head_dim: { keys: ["head_dim"] },
-		experts: { keys: ["num_experts", "num_local_experts"] },
+		experts: { keys: ["num_experts", "num_local_experts"], minimum: 0 },
 		expert_inner: { keys: ["moe_intermediate_size"] },
 		shared_inner: { keys: ["shared_expert_intermediate_size"] },
 		key_heads: { keys: ["linear_num_key_heads"] },

@@ -43,7 +43,7 @@ export const QWEN3_VL: Family = {
 		...DECODER_NUMBERS,
 		kv_heads: { keys: ["num_key_value_heads"] },
 		head_dim: { keys: ["head_dim"] },
-		experts: { keys: ["num_experts", "num_local_experts"] },
+		experts: { keys: ["num_experts", "num_local_experts"], minimum: 0 },
 		expert_inner: { keys: ["moe_intermediate_size"] },
 		...QWEN_VISION_NUMBERS,
 		/** Layers of the vision encoder whose output goes to a layer of the text model as well. */
