@@ -7,7 +7,8 @@ import type { Parallelism } from "./parallelism.ts";
  * Refuses jobs that the trainer refuses, or cannot run, for this model.
  *
  * @throws {HfStreamDcpError} `LAYOUT_INVALID` with the reason and what to change.
- * @see torchtitan b5bcd76c `models/common/decoder.py`, `update_from_config`.
+ * @see torchtitan b5bcd76c `models/common/decoder.py`, `models/qwen3_5/model.py`, `update_from_config`;
+ * `models/muse_glimmer/parallelize.py`.
  */
 export function assertModelFits(
 	parallelism: Parallelism,
@@ -33,17 +34,18 @@ function assertFsdpOnly(parallelism: Parallelism): void {
 function assertTorchtitanFits(
 	{ tp, pp, ep, etp }: Parallelism,
 	rules: LayoutRules,
-	{ attentionHeads, keyValueHeads, experts, tiedEmbeddings }: ModelFacts,
+	{ attentionHeads, keyValueHeads, otherHeads = [], experts, tiedEmbeddings }: ModelFacts,
 ): void {
-	for (const [heads, what] of [
-		[attentionHeads, "attention heads"],
-		[keyValueHeads, "key-value heads"],
-	] as const) {
-		if (heads % tp === 0) continue;
+	for (const { count, what } of [
+		{ count: attentionHeads, what: "attention heads" },
+		{ count: keyValueHeads, what: "key-value heads" },
+		...otherHeads,
+	]) {
+		if (count % tp === 0) continue;
 		throw layoutInvalid(
-			`tp ${tp} does not divide the ${heads} ${what} of the model`,
-			`Choose a tp that divides ${heads}.`,
-			{ tp, heads },
+			`tp ${tp} does not divide the ${count} ${what} of the model`,
+			`Choose a tp that divides ${count}.`,
+			{ tp, heads: count },
 		);
 	}
 	if (pp > 1 && tiedEmbeddings) {

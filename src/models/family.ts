@@ -31,6 +31,11 @@ export interface Family {
 	 * but only what is one parameter must lie on one pipeline stage. @default false
 	 */
 	readonly unties?: boolean | undefined;
+	/**
+	 * Numbers besides `heads` and `kv_heads` that count heads which tensor parallelism deals out, and what they are, for people:
+	 * `{"vision_heads": "attention heads of the vision encoder"}`. Those that `config.json` does not say are not looked at.
+	 */
+	readonly otherHeads?: { readonly [number: string]: string } | undefined;
 	/** In the order of the trainer's state dict. */
 	readonly items: readonly FamilyItem[];
 	/** Source tensors that the trainer has no use for, unless a rule takes them. Their patterns have no prefix. */

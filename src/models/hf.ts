@@ -76,10 +76,10 @@ function partsOf(config: unknown): { readonly top: JsonRecord; readonly text: Js
 	return { top, text: isRecord(top["text_config"]) ? top["text_config"] : {} };
 }
 
-/** `undefined` when `config.json` does not say. */
+/** `undefined` when `config.json` does not say. What it says of the whole model counts before its text part, as in transformers 5. */
 function saysTied(config: unknown): boolean | undefined {
 	const { top, text } = partsOf(config);
-	const isTied = text["tie_word_embeddings"] ?? top["tie_word_embeddings"];
+	const isTied = top["tie_word_embeddings"] ?? text["tie_word_embeddings"];
 	return typeof isTied === "boolean" ? isTied : undefined;
 }
 

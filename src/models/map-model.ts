@@ -1,6 +1,7 @@
 import { DTYPES } from "../core/dtype.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
 import { type Expr, sourcesOf } from "../core/expr.ts";
+import type { OtherHeads } from "../core/model-facts.ts";
 import type { ModelMap, Recipe, SourceNote } from "../core/recipe.ts";
 import type { Source } from "../core/source.ts";
 import { createDrops } from "./drops.ts";
@@ -52,7 +53,8 @@ export function mapModel(options: MapModelOptions): ModelMap {
 
 	const text = textConfig(family, config);
 	const numbers = createNumbers(family.numbers, text, config);
-	const tiedEmbeddings = (text["tie_word_embeddings"] ?? config["tie_word_embeddings"]) === true;
+	const ties = [config["tie_word_embeddings"], text["tie_word_embeddings"]];
+	const tiedEmbeddings = ties.includes(true);
 	const { tensors } = logical;
 	const { features } = target;
 	const result = instantiateFamily(family, { tensors, numbers, features, tiedEmbeddings });
@@ -88,8 +90,9 @@ export function mapModel(options: MapModelOptions): ModelMap {
 			layers: numbers.evaluate("layers"),
 			attentionHeads: numbers.evaluate("heads"),
 			keyValueHeads: numbers.evaluate("kv_heads"),
+			...(family.otherHeads && { otherHeads: otherHeadsOf(family.otherHeads, numbers) }),
 			experts: expertsOf(family, numbers),
-			tiedEmbeddings: tiedEmbeddings && family.unties !== true,
+			tiedEmbeddings: family.unties !== true && hasTie(ties, result.made),
 		},
 		rules: target.rules,
 		recipes,
@@ -139,6 +142,16 @@ function expertsOf(family: Family, numbers: Numbers): number {
 	return Object.hasOwn(family.numbers, "experts") ? (numbers.find("experts") ?? 0) : 0;
 }
 
+function otherHeadsOf(
+	heads: { readonly [number: string]: string },
+	numbers: Numbers,
+): readonly OtherHeads[] {
+	return Object.entries(heads).flatMap(([number, what]) => {
+		const count = numbers.find(number);
+		return count === undefined ? [] : [{ count, what }];
+	});
+}
+
 /** `llama4 of 48 layers, 16 experts`. What does not fit is most often the wrong number of these. */
 function describeModel(family: Family, numbers: Numbers): string {
 	const experts = expertsOf(family, numbers);
@@ -177,6 +190,14 @@ function madeTwice(made: readonly MadeTensor[], spell: (key: string) => string):
 		seen.add(name);
 	}
 	return [...twice];
+}
+
+/**
+ * Whether embedding and head are one parameter: when one was made of the other, or by what `config.json` says, of the whole model before
+ * its text part, as transformers 5 reads it. (The text part of Qwen 3-VL MoE says so by default.)
+ */
+function hasTie([whole, text]: readonly unknown[], made: readonly MadeTensor[]): boolean {
+	return made.some((tensor) => tensor.isTied) || (whole ?? text) === true;
 }
 
 function tiedNotes(made: readonly MadeTensor[]): readonly SourceNote[] {

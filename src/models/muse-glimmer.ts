@@ -99,6 +99,7 @@ export const MUSE_GLIMMER: Family = {
 		frames: { keys: ["vision_config.patch_temporal"] },
 		patch: { keys: ["vision_config.patch_size"] },
 	},
+	otherHeads: { vision_heads: "attention heads of the vision encoder" },
 	items: [
 		tensor(
 			"tok_embeddings.embedding.weight",

@@ -125,6 +125,11 @@ export const QWEN3_5: Family = {
 		...QWEN_VISION_NUMBERS,
 	},
 	unties: true,
+	otherHeads: {
+		key_heads: "key heads of the linear attention",
+		value_heads: "value heads of the linear attention",
+		vision_heads: "attention heads of the vision encoder",
+	},
 	items: [
 		under(
 			[TEXT, "model."],

@@ -17,11 +17,7 @@ function routed(experts: readonly FamilyItem[]): readonly FamilyItem[] {
 	return [
 		EXPERT_BIAS,
 		...experts,
-		tensor(
-			"layers.{layer}.moe.router.gate.weight",
-			["experts", "hidden"],
-			`${MLP}.gate.weight`,
-		),
+		tensor("layers.{layer}.moe.router.gate.weight", ["experts", "hidden"], `${MLP}.gate.weight`),
 	];
 }
 
@@ -49,6 +45,7 @@ export const QWEN3_VL: Family = {
 		/** Layers of the vision encoder whose output goes to a layer of the text model as well. */
 		deep_layers: { keys: ["vision_config.deepstack_visual_indexes.length"], minimum: 0 },
 	},
+	otherHeads: { vision_heads: "attention heads of the vision encoder" },
 	items: [
 		tensor("tok_embeddings.weight", ["vocabulary", "hidden"], `${TEXT}.embed_tokens.weight`),
 		eachLayer(

@@ -232,7 +232,11 @@ const CASES = [
 	{
 		golden: "qwen3_5__debugmodel_moe",
 		target: "torchtitan",
-		config: { model_type: "qwen3_5_moe", vision_config: qwen35Vision(2), text_config: qwen35Text(4) },
+		config: {
+			model_type: "qwen3_5_moe",
+			vision_config: qwen35Vision(2),
+			text_config: qwen35Text(4),
+		},
 		extra: {},
 	},
 	{

@@ -31,24 +31,35 @@ function mlp(name: string, inner: number, hidden: number): Shapes {
 }
 
 function experts(text: Config, form: ExpertForm): Shapes {
-	const { num_experts: count, moe_intermediate_size: inner, hidden_size: hidden } = text as never;
+	const {
+		num_experts: count = 0,
+		moe_intermediate_size: inner = 0,
+		hidden_size: hidden = 0,
+	} = text;
 	if (form === "separate") return each(count, (e) => mlp(`mlp.experts.${e}`, inner, hidden));
-	const [gateUp, down] =
+	const [wide, narrow]: readonly [number[], number[]] =
 		form === "fused"
 			? [
-					[count, 2 * inner, hidden],
-					[count, hidden, inner],
+					[2 * inner, hidden],
+					[hidden, inner],
 				]
 			: [
-					[count, hidden, 2 * inner],
-					[count, inner, hidden],
+					[hidden, 2 * inner],
+					[inner, hidden],
 				];
-	return { "mlp.experts.gate_up_proj": gateUp!, "mlp.experts.down_proj": down! };
+	return {
+		"mlp.experts.gate_up_proj": [count, ...wide],
+		"mlp.experts.down_proj": [count, ...narrow],
+	};
 }
 
 /** Embedding, last norm and, unless it is tied, the head around the layers of a text model below `model.language_model`. */
 function textModel(text: Config, isTied: boolean, layer: (index: number) => Shapes): Shapes {
-	const { vocab_size: vocabulary, hidden_size: hidden, num_hidden_layers: layers } = text as never;
+	const {
+		vocab_size: vocabulary = 0,
+		hidden_size: hidden = 0,
+		num_hidden_layers: layers = 0,
+	} = text;
 	return {
 		...(isTied ? {} : { "lm_head.weight": [vocabulary, hidden] }),
 		"model.language_model.embed_tokens.weight": [vocabulary, hidden],
@@ -64,8 +75,8 @@ function feedForward(text: Config, form: ExpertForm): Shapes {
 }
 
 function selfAttention(text: Config, queryRows: number): Shapes {
-	const { hidden_size: hidden, num_key_value_heads: kv, head_dim: size } = text as never;
-	const { num_attention_heads: heads } = text as never;
+	const { hidden_size: hidden = 0, num_key_value_heads: kv = 0, head_dim: size = 0 } = text;
+	const { num_attention_heads: heads = 0 } = text;
 	return {
 		"self_attn.q_proj.weight": [queryRows, hidden],
 		"self_attn.k_proj.weight": [kv * size, hidden],
@@ -102,7 +113,11 @@ function deltaNet(text: Config): Shapes {
 
 function qwenVision(vision: Config, deepLayers: number): Shapes {
 	const { depth = 0, hidden_size: hidden = 0, intermediate_size: inner = 0 } = vision;
-	const { patch_size: patch = 0, temporal_patch_size: frames = 0, in_channels: channels = 3 } = vision;
+	const {
+		patch_size: patch = 0,
+		temporal_patch_size: frames = 0,
+		in_channels: channels = 3,
+	} = vision;
 	const { spatial_merge_size: merge = 0, out_hidden_size: out = 0 } = vision;
 	const merged = merge * merge * hidden;
 	const merger = (name: string, normSize: number): Shapes => ({
@@ -171,11 +186,7 @@ export function qwen3VlExport(
 }
 
 /** `MuseGlimmerForConditionalGeneration`; without `vision` what torchtitan exports of its text model. */
-export function museExport(
-	top: Config,
-	text: Config,
-	vision: Config | undefined,
-): Shapes {
+export function museExport(top: Config, text: Config, vision: Config | undefined): Shapes {
 	const { hidden_size: hidden = 0, num_attention_heads: heads = 0, head_dim: size = 0 } = text;
 	const layer = (): Shapes => ({
 		...layerNorms(hidden),
@@ -192,8 +203,11 @@ export function museExport(
 }
 
 function museVision(top: Config, textHidden: number, vision: Config): Shapes {
-	const { hidden_size: hidden = 0, intermediate_size: inner = 0, num_hidden_layers: layers = 0 } =
-		vision;
+	const {
+		hidden_size: hidden = 0,
+		intermediate_size: inner = 0,
+		num_hidden_layers: layers = 0,
+	} = vision;
 	const { patch_size: patch = 0, patch_temporal: frames = 0 } = vision;
 	const { pos_emb_height: height = 0, pos_emb_width: width = 0 } = vision;
 	const { projector_hidden_size: projector = 0, out_hidden_size: out = 0 } = top;
@@ -233,7 +247,12 @@ export function fluxExport(config: Config, guidance: boolean): Shapes {
 			...linear("linear_1", hidden, width),
 			...linear("linear_2", hidden, hidden),
 		});
-	const stream = (norms: string, names: readonly string[], heads_: readonly string[], ff: string) => ({
+	const stream = (
+		norms: string,
+		names: readonly string[],
+		heads_: readonly string[],
+		ff: string,
+	) => ({
 		...linear(`${norms}.linear`, 6 * hidden, hidden),
 		...Object.assign({}, ...names.map((name) => square(`attn.${name}`))),
 		...Object.assign({}, ...heads_.map((name) => headNorm(`attn.${name}`))),

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { FAMILIES } from "../../src/models/registry.ts";
 import { mapModel } from "../../src/models/map-model.ts";
 import { errorOf, map } from "../support/map-small-model.ts";
 import { smallLlama3, smallLlama4, smallQwen3Moe, sourceOf } from "../support/model-sources.ts";
@@ -14,7 +15,7 @@ describe("what does not fit", () => {
 		expect(errorOf(() => map(smallLlama3(), { config: odd })).message).toBe(
 			"no family for model_type (none), architectures X",
 		);
-		expect(error.hint).toContain("llama3, llama4, qwen3");
+		expect(error.hint).toContain(FAMILIES.map(({ name }) => name).join(", "));
 		expect(error.hint).toContain("--target hf");
 	});
 
