@@ -72,6 +72,7 @@ export const DEEPSEEK_V3: Family = {
 	architectures: ["DeepseekV3ForCausalLM", "DeepseekV2ForCausalLM"],
 	prefixes: [""],
 	numbers: DEEPSEEK_NUMBERS,
+	unties: true,
 	items: [...decoder(...deepseekLayer("layers.{layer}", "model.layers.{layer}")), PREDICTION],
 	drops: DEEPSEEK_DROPS,
 };

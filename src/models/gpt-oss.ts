@@ -66,6 +66,7 @@ export const GPT_OSS: Family = {
 		head_dim: { keys: ["head_dim"] },
 		experts: { keys: ["num_local_experts", "num_experts"] },
 	},
+	unties: true,
 	items: decoder(...biasedAttention(), ...layerNorms(), ...MOE),
 	drops: [],
 };

@@ -1,6 +1,7 @@
 import { DEEPSEEK_NUMBERS, deepseekLayer } from "./deepseek-layer.ts";
 import { each, eachLayer, type Family, type FamilyItem, oneOf, tensor, under } from "./family.ts";
-import type { NumberRule, NumberText } from "./numbers.ts";
+import { layerNorm, linear } from "./modules.ts";
+import type { NumberRule } from "./numbers.ts";
 import type { Pattern } from "./pattern.ts";
 import { slice } from "./relayouts.ts";
 
@@ -25,25 +26,6 @@ const VISION_NUMBERS: { readonly [name: string]: NumberRule } = {
 	merge_width: { keys: ["vision_config.merge_kernel_size.1"], default: 2 },
 	merged: { keys: [], default: "vision_hidden * merge_height * merge_width" },
 };
-
-/** A weight `[rows, columns]` and its bias. */
-function linear(
-	to: Pattern,
-	rows: NumberText,
-	columns: NumberText,
-	from: Pattern,
-): readonly FamilyItem[] {
-	return [
-		tensor(`${to}.weight`, [rows, columns], `${from}.weight`),
-		tensor(`${to}.bias`, [rows], `${from}.bias`),
-	];
-}
-
-function norm(to: Pattern, from: Pattern): readonly FamilyItem[] {
-	return ["weight", "bias"].map((name) =>
-		tensor(`${to}.${name}`, ["vision_hidden"], `${from}.${name}`),
-	);
-}
 
 /** Queries, keys and values are thirds of one matrix. */
 const VISION_QKV: readonly FamilyItem[] = ["wq", "wk", "wv"].flatMap((name, third) => {
@@ -73,14 +55,14 @@ const VISION: readonly FamilyItem[] = [
 	}),
 	tensor(`${ENCODER}.patch_embed.bias`, ["vision_hidden"], `${TOWER}.patch_embed.proj.bias`),
 	each("block", "vision_layers", [
-		...norm(`${LAYER}.norm1`, `${BLOCK}.norm0`),
-		...norm(`${LAYER}.norm2`, `${BLOCK}.norm1`),
+		...layerNorm(`${LAYER}.norm1`, `${BLOCK}.norm0`, "vision_hidden"),
+		...layerNorm(`${LAYER}.norm2`, `${BLOCK}.norm1`, "vision_hidden"),
 		...VISION_QKV,
-		...linear(`${LAYER}.attn.proj`, "vision_hidden", "vision_hidden", `${BLOCK}.wo`),
-		...linear(`${LAYER}.mlp.linear_fc1`, "vision_inner", "vision_hidden", `${BLOCK}.mlp.fc0`),
-		...linear(`${LAYER}.mlp.linear_fc2`, "vision_hidden", "vision_inner", `${BLOCK}.mlp.fc1`),
+		...linear(`${LAYER}.attn.proj`, `${BLOCK}.wo`, ["vision_hidden", "vision_hidden"]),
+		...linear(`${LAYER}.mlp.linear_fc1`, `${BLOCK}.mlp.fc0`, ["vision_inner", "vision_hidden"]),
+		...linear(`${LAYER}.mlp.linear_fc2`, `${BLOCK}.mlp.fc1`, ["vision_hidden", "vision_inner"]),
 	]),
-	...norm(`${ENCODER}.final_norm`, `${TOWER}.encoder.final_layernorm`),
+	...layerNorm(`${ENCODER}.final_norm`, `${TOWER}.encoder.final_layernorm`, "vision_hidden"),
 	oneOf(
 		projector("mm_projector", "proj.0", "proj.2"),
 		projector("multi_modal_projector", "linear_1", "linear_2"),
@@ -91,9 +73,9 @@ const VISION: readonly FamilyItem[] = [
 function projector(from: Pattern, first: Pattern, second: Pattern): readonly FamilyItem[] {
 	const to = `${ENCODER}.projector`;
 	return [
-		...norm(`${to}.pre_norm`, `${from}.pre_norm`),
-		...linear(`${to}.linear_1`, "merged", "merged", `${from}.${first}`),
-		...linear(`${to}.linear_2`, "hidden", "merged", `${from}.${second}`),
+		...layerNorm(`${to}.pre_norm`, `${from}.pre_norm`, "vision_hidden"),
+		...linear(`${to}.linear_1`, `${from}.${first}`, ["merged", "merged"]),
+		...linear(`${to}.linear_2`, `${from}.${second}`, ["hidden", "merged"]),
 	];
 }
 
@@ -136,6 +118,7 @@ export const KIMI_K2: Family = {
 	configKey: "text_config",
 	prefixes: [""],
 	numbers: { ...DEEPSEEK_NUMBERS, ...VISION_NUMBERS },
+	unties: true,
 	items: [...TEXT, ...VISION],
 	drops: [
 		{

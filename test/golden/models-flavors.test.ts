@@ -1,32 +1,17 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { mapModel } from "../../src/models/map-model.ts";
+import {
+	expectedKeys,
+	type Flavor as FlavorOf,
+	layersWith,
+	readFlavors,
+	sizeAt,
+} from "../support/flavors.ts";
 import { type Shapes, sourceOf } from "../support/model-sources.ts";
 
-interface Flavor {
-	readonly tree: "main" | "june";
-	readonly family: "llama3" | "llama4" | "qwen3";
-	readonly flavor: string;
-	readonly n_keys: number;
-	readonly n_layers: number;
-	readonly config: {
-		readonly dim: number;
-		readonly vocab_size: number;
-		readonly enable_weight_tying?: boolean;
-	};
-	readonly attention: { readonly n_heads: number } | null;
-	readonly num_experts: number | null;
-	readonly keys: readonly {
-		readonly key: string;
-		readonly shape: readonly number[];
-		readonly layers: string | null;
-	}[];
-}
+type Flavor = FlavorOf<"llama3" | "llama4" | "qwen3">;
 
-const FLAVORS = JSON.parse(
-	readFileSync(join(import.meta.dirname, "../fixtures/torchtitan-adapters/flavors.json"), "utf8"),
-) as readonly Flavor[];
+const FLAVORS = readFlavors<Flavor["family"]>("flavors.json");
 
 /** The fixture of June does not say; those of main, and the models' own `config.json` for llama4, do. */
 const HEADS: { readonly [flavor: string]: number } = { "17bx16e": 40, "17bx128e": 40 };
@@ -36,29 +21,6 @@ function headsOf(flavor: Flavor): number {
 		(other) => other.family === flavor.family && other.flavor === flavor.flavor && other.attention,
 	);
 	return alike?.attention?.n_heads ?? HEADS[flavor.flavor] ?? 16;
-}
-
-/** `0-2,5` → 0, 1, 2, 5. */
-function layersOf(text: string): number[] {
-	return text.split(",").flatMap((part) => {
-		const [first, last = first] = part.split("-").map(Number);
-		return Array.from({ length: last! - first! + 1 }, (_, i) => first! + i);
-	});
-}
-
-function expectedKeys(flavor: Flavor): Shapes {
-	return Object.fromEntries(
-		flavor.keys.flatMap(({ key, shape, layers }) =>
-			layers === null
-				? [[key, shape] as const]
-				: layersOf(layers).map((layer) => [key.replace("{}", String(layer)), shape] as const),
-		),
-	);
-}
-
-/** Size of one dimension of the first key that ends so; 0 when the flavor has none. */
-function sizeAt(flavor: Flavor, suffix: RegExp, axis: number): number {
-	return flavor.keys.find(({ key }) => suffix.test(key))?.shape[axis] ?? 0;
 }
 
 /** What Hugging Face has of such a model: `config.json`, names and shapes. */
@@ -96,11 +58,7 @@ function exportOf(flavor: Flavor): { readonly config: object; readonly shapes: S
 		for (const name of ["gate", "up"]) shapes[`${at}${name}_proj.weight`] = [size, dim];
 		shapes[`${at}down_proj.weight`] = [dim, size];
 	};
-	const moeLayers = new Set(
-		flavor.keys.flatMap(({ key, layers }) =>
-			key.endsWith(".w1_EFD") ? layersOf(layers ?? "") : [],
-		),
-	);
+	const moeLayers = layersWith(flavor, /\.w1_EFD$/);
 	for (let layer = 0; layer < flavor.n_layers; layer++) {
 		const at = `${top}model.layers.${layer}.`;
 		shapes[`${at}input_layernorm.weight`] = [dim];
