@@ -13,7 +13,16 @@ import torch
 
 from expected import layer_of, torchtitan_state
 
-MODEL_TYPES = {"llama3": "llama", "llama4": "llama4", "qwen3": "qwen3"}
+# What config.json says beside the numbers of attention heads.
+CONFIGS = {
+    "llama3": {"model_type": "llama"},
+    "llama4": {"model_type": "llama4"},
+    "qwen3": {"model_type": "qwen3"},
+    "qwen3_5": {"model_type": "qwen3_5"},
+    # The fixture does not say how many heads the vision encoder has: `_muse_glimmer_debugmodel_mm` does.
+    "muse_glimmer": {"model_type": "muse_glimmer", "vision_config": {"num_attention_heads": 4}},
+    "flux": {"_class_name": "FluxTransformer2DModel"},
+}
 
 
 def fnv1a32(data):
@@ -33,11 +42,11 @@ def compare_adapter(job):
     """Keys whose bytes differ from torchtitan's, and keys that only one side has."""
     adapter = json.loads(Path(job["fixture"]).read_text())
     heads = adapter.get("attention", {})
-    config = {
-        "model_type": MODEL_TYPES[adapter["module"]],
+    text = {
         "num_attention_heads": heads.get("n_heads"),
         "num_key_value_heads": heads.get("n_kv_heads") or heads.get("n_heads"),
     }
+    config = {**CONFIGS[adapter["module"]], **text, "text_config": text}
     # Layers repeat: the first few show every rule.
     sources = {
         name: pattern(name, shape) for name, shape in adapter["source"].items() if layer_of(name) < job["layers"]

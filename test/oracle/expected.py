@@ -13,6 +13,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from expected_multimodal import family_of, multimodal_state
+
 TOP_LEVEL = {
     "model.embed_tokens.weight": "tok_embeddings.weight",
     "model.norm.weight": "norm.weight",
@@ -37,7 +39,7 @@ def read_model(directory):
 
 def layer_of(name):
     """Number of the layer a tensor belongs to, by either naming; -1 outside the layers."""
-    match = re.search(r"(?:^|\.)layers\.(\d+)\.", name)
+    match = re.search(r"(?:^|[._])(?:layers|blocks)\.(\d+)\.", name)
     return int(match[1]) if match else -1
 
 
@@ -50,6 +52,8 @@ def interleave_rotary_halves(weight, heads):
 
 def torchtitan_state(config, tensors, names):
     """The state dict torchtitan would hold: key → tensor, a view where it can be. `names` is "june" or "main"."""
+    if family_of(config):
+        return multimodal_state(config, tensors, names)
     text = config.get("text_config", config)
     family = {"llama": "llama3", "llama4": "llama4", "llama4_text": "llama4"}.get(config["model_type"], "qwen3")
     state, stacks = {}, {}

@@ -4,10 +4,15 @@ Most shapes come from the layouts torchtitan produced (test/fixtures/torchtitan-
 Every weight is drawn from one seeded normal distribution, so that no two tensors or rows are alike.
 """
 
+import json
 from pathlib import Path
 
 import torch
 import transformers
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors.torch import save_file
+
+from expected import layer_of
 
 COMMON = dict(
     vocab_size=2048,
@@ -96,7 +101,78 @@ def qwen3_moe():
     )
 
 
+QWEN_TEXT = dict(
+    vocab_size=248320,
+    hidden_size=256,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=64,
+    max_position_embeddings=512,
+    tie_word_embeddings=False,
+)
+QWEN_LINEAR = dict(
+    linear_num_key_heads=2,
+    linear_key_head_dim=64,
+    linear_num_value_heads=4,
+    linear_value_head_dim=64,
+    linear_conv_kernel_dim=4,
+)
+QWEN_VISION = dict(
+    hidden_size=256,
+    intermediate_size=512,
+    num_heads=4,
+    num_position_embeddings=1024,
+    out_hidden_size=256,
+    patch_size=16,
+    spatial_merge_size=2,
+    temporal_patch_size=2,
+)
+
+
+def qwen3_5_moe():
+    moe = dict(num_experts=8, num_experts_per_tok=2, moe_intermediate_size=256, shared_expert_intermediate_size=256)
+    return transformers.Qwen3_5MoeForConditionalGeneration, transformers.Qwen3_5MoeConfig(
+        text_config=dict(QWEN_TEXT, **QWEN_LINEAR, **moe, num_hidden_layers=4),
+        vision_config=dict(QWEN_VISION, depth=2),
+        tie_word_embeddings=False,
+    )
+
+
+def qwen3_vl():
+    """Tied, as the small ones are."""
+    return transformers.Qwen3VLForConditionalGeneration, transformers.Qwen3VLConfig(
+        text_config=dict(QWEN_TEXT, vocab_size=2048, num_hidden_layers=2, intermediate_size=512, tie_word_embeddings=True),
+        vision_config=dict(QWEN_VISION, depth=3, deepstack_visual_indexes=[0, 2]),
+        tie_word_embeddings=True,
+    )
+
+
+def qwen3_vl_moe():
+    moe = dict(num_experts=8, num_experts_per_tok=2, moe_intermediate_size=96)
+    return transformers.Qwen3VLMoeForConditionalGeneration, transformers.Qwen3VLMoeConfig(
+        text_config=dict(QWEN_TEXT, **moe, vocab_size=2048, num_hidden_layers=2, intermediate_size=512),
+        vision_config=dict(QWEN_VISION, depth=2, deepstack_visual_indexes=[1]),
+        tie_word_embeddings=False,
+    )
+
+
+def muse_glimmer():
+    text = dict(COMMON, num_hidden_layers=8, num_attention_heads=4, num_key_value_heads=2, head_dim=64)
+    vision = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=3, num_attention_heads=4, patch_size=14)
+    return transformers.MuseGlimmerForConditionalGeneration, transformers.MuseGlimmerConfig(
+        text_config=dict(text, intermediate_size=768, tie_word_embeddings=False),
+        vision_config=dict(vision, pos_emb_height=2, pos_emb_width=2, patch_temporal=2, merge_size=2),
+        out_hidden_size=256,
+        projector_hidden_size=128,
+        tie_word_embeddings=False,
+    )
+
+
 MODELS = {
+    "qwen3_5-moe": (qwen3_5_moe, torch.bfloat16, "200MB"),
+    "qwen3_vl": (qwen3_vl, torch.bfloat16, "4MB"),
+    "qwen3_vl-moe": (qwen3_vl_moe, torch.bfloat16, "4MB"),
+    "muse_glimmer": (muse_glimmer, torch.bfloat16, "4MB"),
     "llama": (lambda: llama(6), torch.bfloat16, "3MB"),
     # Every bit pattern is possible in these: infinities, NaNs, subnormals, values a narrower dtype cannot hold.
     "bits-f32": (lambda: llama(2), torch.float32, "3MB"),
@@ -133,9 +209,48 @@ def make_model(name, directory):
     model.save_pretrained(directory, max_shard_size=max_shard_size)
 
 
+FLUX_CONFIG = dict(
+    _class_name="FluxTransformer2DModel",
+    attention_head_dim=128,
+    guidance_embeds=True,
+    in_channels=64,
+    joint_attention_dim=4096,
+    num_attention_heads=12,
+    num_layers=1,
+    num_single_layers=1,
+    out_channels=None,
+    patch_size=1,
+    pooled_projection_dim=768,
+)
+
+
+def make_flux(directory):
+    """A pipeline as diffusers saves it: names and shapes are those that torchtitan's adapter reads, one block of each kind."""
+    fixture = Path(__file__).parent.parent / "fixtures/torchtitan-adapters/flux__flux-debug.json"
+    shapes = {name: shape for name, shape in json.loads(fixture.read_text())["source"].items() if layer_of(name) < 1}
+    for number, width in ((1, 256), (2, 1536)):
+        embedder = f"time_text_embed.guidance_embedder.linear_{number}"
+        shapes |= {f"{embedder}.weight": [1536, width], f"{embedder}.bias": [1536]}
+    generator = torch.Generator().manual_seed(7)
+    tensors = {name: torch.randn(shape, generator=generator).bfloat16() for name, shape in sorted(shapes.items())}
+    model = directory / "transformer"
+    model.mkdir(parents=True)
+    classes = {"_class_name": "FluxPipeline", "transformer": ["diffusers", FLUX_CONFIG["_class_name"]]}
+    (directory / "model_index.json").write_text(json.dumps(classes))
+    (model / "config.json").write_text(json.dumps(FLUX_CONFIG))
+    split = split_torch_state_dict_into_shards(
+        tensors, max_shard_size="100MB", filename_pattern="diffusion_pytorch_model{suffix}.safetensors"
+    )
+    for file, names in split.filename_to_tensors.items():
+        save_file({name: tensors[name] for name in names}, model / file, metadata={"format": "pt"})
+    index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+    (model / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+
+
 def make_models(job):
     """Saves every model named in `job["names"]` under `job["directory"]`."""
     transformers.utils.logging.disable_progress_bar()
     for name in job["names"]:
-        make_model(name, Path(job["directory"]) / name)
+        directory = Path(job["directory"]) / name
+        make_flux(directory) if name == "flux" else make_model(name, directory)
     return {"transformers": transformers.__version__, "torch": torch.__version__}

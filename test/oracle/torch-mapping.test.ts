@@ -16,17 +16,21 @@ describe.skipIf("skip" in search)(`the oracle's mapping is torchtitan's own${why
 	});
 	afterAll(() => resources.dispose());
 
-	for (const [model, compared] of [
-		["llama3__debugmodel", 21],
-		["llama4__debugmodel", 22],
-		["qwen3__debugmodel", 25],
-		["qwen3__debugmodel_moe", 27],
+	for (const [model, compared, layers] of [
+		["llama3__debugmodel", 21, 2],
+		["llama4__debugmodel", 22, 2],
+		["qwen3__debugmodel", 25, 2],
+		["qwen3__debugmodel_moe", 27, 2],
+		// The fourth layer is the first with softmax attention.
+		["qwen3_5__debugmodel_moe", 129, 4],
+		["muse_glimmer__debugmodel_mm", 68, 2],
+		["flux__flux-debug", 48, 1],
 	] as const) {
 		it(`${model}: ${compared} tensors`, async () => {
 			const fixture = fileURLToPath(
 				new URL(`../fixtures/torchtitan-adapters/${model}.json`, import.meta.url),
 			);
-			const report = await oracle.ask({ kind: "adapter", fixture, layers: 2 });
+			const report = await oracle.ask({ kind: "adapter", fixture, layers });
 			expect(report).toMatchObject({ compared, different: [] });
 			// Nothing is made that torchtitan's loader does not ask for.
 			expect(report.notProduced).toEqual(expect.arrayContaining([...report.extra]));
