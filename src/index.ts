@@ -53,6 +53,7 @@ export { identifyWorker, LOCAL_WORKERS_VARIABLE } from "./launch/identify-worker
 export type { IdentifyRequest } from "./launch/identify-worker.ts";
 export type { LaunchedWorker, Launcher, LaunchEnvironment, Place } from "./launch/types.ts";
 export type { Transport } from "./threads/count-events.ts";
+export type { LayoutOrigin } from "./conversion/arrange-model.ts";
 export type { LocalOutputCost } from "./conversion/local-output.ts";
 export type { PlannedWorker } from "./conversion/planned-workers.ts";
 export type { Balance } from "./plan/share-facts.ts";

@@ -16,14 +16,27 @@ export interface ConversionOptions {
 	readonly revision?: string | undefined;
 	/** Name of the model family; chosen by `config.json` when left out. */
 	readonly family?: string | undefined;
-	/** Name of the key profile: which names and layout rules the trainer uses. @default "torchtitan" */
-	readonly target: string;
-	/** What floats are stored as. `keep` leaves them as they are; weights that were quantised become bfloat16. @default "keep" */
-	readonly dtype: TargetDtype;
+	/**
+	 * Name of the key profile: which names and layout rules the trainer uses. @default "torchtitan"; with `like`, the one that spells
+	 * names as that checkpoint does
+	 */
+	readonly target?: string | undefined;
+	/**
+	 * What floats are stored as. `keep` leaves them as they are; weights that were quantised become bfloat16. @default as `like` or
+	 * `layout` says, otherwise "keep"
+	 */
+	readonly dtype?: TargetDtype | undefined;
 	/** Whether quantised weights and their scales are stored as they are; with the target `hf` alone. @default false */
 	readonly keepQuantized: boolean;
 	/** Mesh of the training job. @default one rank */
 	readonly parallelism: ParallelismInput;
+	/**
+	 * Directory of a checkpoint of the training job, instead of a mesh: its `.metadata` says which tensors there are, in which blocks, in
+	 * the files of which ranks.
+	 */
+	readonly like?: string | undefined;
+	/** A layout file, or a directory of one per rank, instead of a mesh; `docs/layouts.md` describes it. */
+	readonly layout?: string | undefined;
 	/** Budget of one thread beyond what Node itself takes; half of it, and all but 96 MiB of a large one, are staging, ranges in flight and write buffers. Bytes. @default 268435456 (256 MiB) */
 	readonly memoryBytes: number;
 	/** Most connections to one origin, of all threads together, each of which may have one; how many are opened follows from what they bring. @default 16 */
@@ -253,13 +266,12 @@ const conversionEntries = {
 	repo: nonEmptyText("a Hub repository such as org/name, or a directory"),
 	revision: v.optional(nonEmptyText("a branch, a tag or a commit")),
 	family: v.optional(nonEmptyText("the name of a model family")),
-	target: v.optional(nonEmptyText("the name of a key profile"), DEFAULT_TARGET),
-	dtype: v.optional(
-		v.picklist(DTYPE_CHOICES, `expected one of ${DTYPE_CHOICES.join(", ")}`),
-		"keep",
-	),
+	target: v.optional(nonEmptyText("the name of a key profile")),
+	dtype: v.optional(v.picklist(DTYPE_CHOICES, `expected one of ${DTYPE_CHOICES.join(", ")}`)),
 	keepQuantized: v.optional(v.boolean("expected true or false"), false),
 	parallelism: v.optional(parallelismSchema, {}),
+	like: v.optional(nonEmptyText("the directory of a checkpoint")),
+	layout: v.optional(nonEmptyText("a layout file, or a directory of them")),
 	memoryBytes: v.optional(memorySchema, DEFAULT_MEMORY_BYTES),
 	connections: v.optional(
 		wholeNumber(
@@ -319,10 +331,27 @@ function toIssue(issue: v.BaseIssue<unknown>): OptionIssue {
 	return { path, message: `${issue.message}, got ${got}` };
 }
 
-function parse<T>(schema: v.GenericSchema<unknown, T>, input: unknown): T {
+/** A second thing that decides the layout: the path is that of the option which is one too many. */
+function secondLayout({ like, layout, parallelism }: ConversionOptions): OptionIssue | undefined {
+	if (like !== undefined && layout !== undefined) {
+		const message = "the layout is taken from a checkpoint already; leave one of the two out";
+		return { path: "layout", message };
+	}
+	const mesh = Object.entries(parallelism).find(([, value]) => value !== undefined)?.[0];
+	if (mesh === undefined || (like ?? layout) === undefined) return undefined;
+	const from = like === undefined ? "the layout file" : "the checkpoint whose layout is taken";
+	const message = `${from} says who holds what; leave out every setting of the mesh`;
+	return { path: `parallelism.${mesh}`, message };
+}
+
+function parse<T extends ConversionOptions>(
+	schema: v.GenericSchema<unknown, T>,
+	input: unknown,
+): T {
 	const result = v.safeParse(schema, input);
-	if (result.success) return result.output;
-	const issues = result.issues.map(toIssue);
+	const second = result.success ? secondLayout(result.output) : undefined;
+	if (result.success && second === undefined) return result.output;
+	const issues = second === undefined ? (result.issues ?? []).map(toIssue) : [second];
 	const lines = issues.map(({ path, message }) => `${path === "" ? "options" : path}: ${message}`);
 	throw new HfStreamDcpError("OPTIONS_INVALID", lines.join("\n"), { facts: { issues } });
 }

@@ -141,6 +141,8 @@ export function addConversionFlags(command: Command): Command {
 		.option("--family <name>", "model family; listed below (default: by config.json)")
 		.option("--dtype <dtype>", "keep, bfloat16, float16 or float32 (default: keep)")
 		.option("--keep-quantized", "store FP8, MXFP4, … weights and their scales as they are")
+		.option("--like <dir>", "lay out as that checkpoint of the training job is; instead of a mesh")
+		.option("--layout <file>", "lay out as that file says (docs/layouts.md); instead of a mesh")
 		.option(
 			"--memory <size>",
 			"memory of a thread beyond Node's own, e.g. 256MiB, 2GB (default: 256MiB)",
@@ -210,6 +212,8 @@ export function readConversionFlags(
 		family: values["family"],
 		dtype: values["dtype"],
 		keepQuantized: values["keepQuantized"],
+		like: values["like"],
+		layout: values["layout"],
 		memoryBytes: values["memory"],
 		connections: values["connections"],
 		threads: values["threads"],

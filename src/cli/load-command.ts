@@ -1,4 +1,4 @@
-import type { ParallelismInput } from "../index.ts";
+import type { ConvertOptions, ParallelismInput } from "../index.ts";
 import { LAYOUT_FLAGS } from "./flags.ts";
 
 /** What decides how a checkpoint is loaded. */
@@ -9,11 +9,21 @@ export interface LoadRecipe {
 	readonly target: string;
 	readonly family: string;
 	readonly worldSize: number;
-	readonly parallelism: ParallelismInput;
+	/** `undefined` when the layout does not come from a mesh. */
+	readonly parallelism: ParallelismInput | undefined;
 }
 
 /** Most ranks that torchtitan's `run_train.sh` starts: it runs one machine. */
 const RANKS_PER_MACHINE = 8;
+
+/** The mesh of a conversion, unless its layout was read from elsewhere. */
+export function meshOf({
+	like,
+	layout,
+	parallelism,
+}: Pick<ConvertOptions, "like" | "layout" | "parallelism">): ParallelismInput | undefined {
+	return like === undefined && layout === undefined ? parallelism : undefined;
+}
 
 /** `text` as one word of a POSIX shell. */
 export function quoteForShell(text: string): string {
@@ -21,6 +31,7 @@ export function quoteForShell(text: string): string {
 }
 
 function parallelismFlags({ parallelism, worldSize }: LoadRecipe): string[] {
+	if (parallelism === undefined) return ["THE_FLAGS_OF_ITS_MESH"];
 	const { dpReplicate = 1, cp = 1, tp = 1, pp = 1 } = parallelism;
 	// Always said, and never as -1: left out, torchtitan derives it from however many ranks it finds.
 	const dpShard = worldSize / (dpReplicate * cp * tp * pp);

@@ -1,26 +1,9 @@
-import type { Plan, Preparation, SourceNote } from "../index.ts";
+import type { Plan, Preparation } from "../index.ts";
 import { formatBytes, formatCount, formatMemory, formatTable, plural } from "./format.ts";
+import { originRows } from "./render-origin.ts";
+import { firstOf, summariseNotes } from "./summarise-notes.ts";
 import { threadRows } from "./render-threads.ts";
 import { describeBalance, renderPlannedWorkers } from "./render-workers.ts";
-
-/** The first of a list of names, and whether there are more. */
-function firstOf(names: readonly string[]): string {
-	const [first = ""] = names;
-	return names.length > 1 ? `${first}, …` : first;
-}
-
-/** One line per reason: how many tensors it concerns, and the first of their names. */
-export function summariseNotes(notes: readonly SourceNote[]): string[] {
-	const byReason = new Map<string, string[]>();
-	for (const { name, reason } of notes) {
-		const names = byReason.get(reason);
-		if (names === undefined) byReason.set(reason, [name]);
-		else names.push(name);
-	}
-	return [...byReason].map(
-		([reason, names]) => `${plural(names.length, "tensor")}: ${reason} (${firstOf(names)})`,
-	);
-}
 
 /** What a plan leaves out, stores twice and adds, as rows of a table; nothing for what does not happen. */
 export function nameRows(plan: Pick<Plan, "dropped" | "tied" | "synthesised">): string[][] {
@@ -102,6 +85,7 @@ export function renderPlan(preparation: Preparation): string {
 		],
 		["target", `${plan.target}, family ${plan.family}`],
 		["mesh", plan.layout],
+		...originRows(preparation.layoutOrigin),
 		["fetch", `${formatBytes(totals.fetchBytes)} in ${plural(totals.requests, "request")}`],
 		[
 			"write",

@@ -1,8 +1,9 @@
 import { resolve } from "node:path";
 import type { ConvertOptions, ConvertSummary, FoundSummary, LaunchedWorker } from "../index.ts";
 import { formatBytes, formatDuration, formatTable, plural } from "./format.ts";
-import { describeLoading } from "./load-command.ts";
+import { describeLoading, meshOf } from "./load-command.ts";
 import { formatNumbers, formatRate, renderJob } from "./render-job.ts";
+import { originRows } from "./render-origin.ts";
 import { describeSource, nameRows, qkvRows } from "./render-plan.ts";
 import { describeThreads } from "./render-threads.ts";
 
@@ -49,6 +50,7 @@ function summaryRows(summary: ConvertSummary): string[][] {
 		["checkpoint", resolve(summary.directory)],
 		["mesh", plan.layout],
 		["target", `${plan.target}, family ${plan.family}`],
+		...originRows(summary.layoutOrigin),
 		fetchedRow(summary),
 		[
 			"written",
@@ -127,6 +129,6 @@ function renderWorker(
 
 function loadingOf({ directory, plan }: ConvertSummary, options: ConvertOptions): string {
 	const { target, family, worldSize } = plan;
-	const { parallelism } = options;
+	const parallelism = meshOf(options);
 	return describeLoading({ directory: resolve(directory), target, family, worldSize, parallelism });
 }

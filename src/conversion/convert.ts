@@ -1,5 +1,7 @@
+import { realpath } from "node:fs/promises";
 import { resolve } from "node:path";
 import { CHECKSUMS } from "../checksum/crc32.ts";
+import { HfStreamDcpError } from "../core/errors.ts";
 import { type EventListener, emitTo } from "../core/events.ts";
 import type { OpenedSource } from "../fetch/open-source.ts";
 import { hubEnvironmentOf } from "../inspect.ts";
@@ -8,6 +10,7 @@ import { endedElsewhere, giveUp, type Job, joinJob } from "../job/job.ts";
 import { openJobSource } from "../job/source-store.ts";
 import { type PreparedJob, prepareJob } from "../job/prepare.ts";
 import { unfinishedShares } from "../job/share-turns.ts";
+import { type LayoutChoice, readLayoutChoice } from "./layout-choice.ts";
 import { ownPlanOf, ranksOf } from "./local-output.ts";
 import type { ConvertOptions } from "../options.ts";
 import { checkpointIndexOf } from "../plan/checkpoint-index.ts";
@@ -31,11 +34,13 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary |
 	const counts = countEvents(emitTo(options.onEvent));
 	const { onEvent } = counts;
 	const directory = resolve(options.out);
+	const choice = await readLayoutChoice(options);
+	if (choice.kind === "like") await refuseOwnLayout(directory, choice.path);
 	const joined = await joinJob({
 		directory,
 		// A directory of one's own is a job of one's own.
 		worker: options.localOutput ? { index: 0, count: 1 } : options.worker,
-		command: commandOf(options),
+		command: commandOf(options, choice),
 		overwrite: options.overwrite,
 		takeover: options.takeover,
 		leaseMs: options.leaseSeconds * 1000,
@@ -46,7 +51,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary |
 	if ("finished" in joined) return { outcome: "found", directory, job: joined.finished };
 	const { job } = joined;
 	try {
-		const work = await takePart(options, job, counts);
+		const work = await takePart(options, choice, job, counts);
 		return { ...work, directory, seconds: (performance.now() - started) / 1000 };
 	} catch (error) {
 		options.signal?.throwIfAborted();
@@ -58,16 +63,35 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary |
 	}
 }
 
+/**
+ * Refuses to write over the checkpoint that the layout is read from: a worker that comes later, or the same command after a stop, would
+ * not find it.
+ *
+ * @throws {HfStreamDcpError} `OPTIONS_INVALID`
+ */
+async function refuseOwnLayout(directory: string, like: string): Promise<void> {
+	const [out, from] = await Promise.all(
+		[directory, like].map((path) => realpath(path).catch(() => path)),
+	);
+	if (out !== from) return;
+	throw new HfStreamDcpError(
+		"OPTIONS_INVALID",
+		`${directory} is both the output and the checkpoint whose layout is taken`,
+		{ hint: "Choose another output directory.", facts: { directory } },
+	);
+}
+
 /** What one worker does for the job, from the source to the commit. */
 async function takePart(
 	options: ConvertOptions,
+	choice: LayoutChoice,
 	joined: Job,
 	counts: EventCounts,
 ): Promise<Omit<ConvertSummary, "directory" | "seconds">> {
 	const { onEvent } = counts;
 	const open = (): Promise<OpenedSource> => openSourceOf(joined, options, onEvent);
-	const prepared = await planConversion(options, onEvent, joined.manifest.shares, open);
-	const { plan, layout, wholeQkvBytes } = prepared;
+	const prepared = await planConversion(options, choice, onEvent, joined.manifest.shares, open);
+	const { plan, layout, origin, wholeQkvBytes } = prepared;
 	await using opened = prepared.opened;
 	const ranks = ranksOf(options, plan.worldSize);
 	const own = ownPlanOf(plan, layout, ranks);
@@ -90,6 +114,7 @@ async function takePart(
 		checksums: CHECKSUMS,
 		metadataBytes: ended.job?.metadataBytes ?? 0,
 		wholeQkvBytes,
+		layoutOrigin: origin,
 		warnings: opened.warnings,
 	};
 }

@@ -2,20 +2,20 @@ import { createHash } from "node:crypto";
 import type { CommandFacts } from "../job/manifest.ts";
 import type { JobPlan } from "../job/prepare.ts";
 import { formatRanks, ranksOf } from "./local-output.ts";
-import { resolveParallelism } from "../layout/parallelism.ts";
-import type { ConvertOptions } from "../options.ts";
+import { type ConvertOptions, DEFAULT_TARGET } from "../options.ts";
 import { identityLines } from "../plan/plan-id.ts";
 import type { Plan } from "../plan/types.ts";
 import { VERSION } from "../version.ts";
 import type { ShareFacts } from "../plan/share-facts.ts";
+import type { LayoutChoice } from "./layout-choice.ts";
 
-/** What makes a command the same command. Where a path leads is the same on all machines of a job. */
-export function commandOf(options: ConvertOptions): CommandFacts {
-	const { repo, revision = "main", family = "by config.json", target, dtype } = options;
-	const parallelism = resolveParallelism(options.parallelism);
-	const { schedule, division, dpReplicate, dpShard, tp, cp, pp, ep, etp } = parallelism;
-	const degrees = { dpReplicate, dpShard, tp, cp, pp, ep, etp };
-	const ranks = ranksOf(options, parallelism.worldSize);
+/** What makes a command the same command. Where the model's path leads is the same on all machines of a job. */
+export function commandOf(options: ConvertOptions, choice: LayoutChoice): CommandFacts {
+	const { repo, revision = "main", family = "by config.json" } = options;
+	const isLike = choice.kind === "like";
+	const { target = isLike ? "as the layout spells it" : DEFAULT_TARGET } = options;
+	const { dtype = choice.kind === "mesh" ? "keep" : "as the layout says" } = options;
+	const ranks = ranksOf(options, choice.worldSize);
 	return {
 		model: repo,
 		revision,
@@ -23,12 +23,21 @@ export function commandOf(options: ConvertOptions): CommandFacts {
 		target,
 		dtype,
 		...(options.keepQuantized ? { quantized: "kept" } : {}),
-		mesh: Object.entries(degrees)
+		...layoutFacts(choice),
+		version: VERSION,
+		...(ranks === undefined ? {} : { ranks: formatRanks(ranks) }),
+	};
+}
+
+/** A layout that was read counts by what it says, wherever it lies. */
+function layoutFacts(choice: LayoutChoice): CommandFacts {
+	if (choice.kind !== "mesh") return { layout: `${choice.kind}, sha256 ${choice.digest}` };
+	const { schedule, division, dpReplicate, dpShard, tp, cp, pp, ep, etp } = choice.parallelism;
+	return {
+		mesh: Object.entries({ dpReplicate, dpShard, tp, cp, pp, ep, etp })
 			.map(([name, degree]) => `${name} ${degree}`)
 			.join(", "),
 		pipeline: pp === 1 ? "none" : JSON.stringify({ schedule, division }),
-		version: VERSION,
-		...(ranks === undefined ? {} : { ranks: formatRanks(ranks) }),
 	};
 }
 

@@ -2,16 +2,16 @@ import type { EventListener } from "../core/events.ts";
 import { torchSaveFormat } from "../dcp/torch-save.ts";
 import type { OpenedSource } from "../fetch/open-source.ts";
 import type { Layout } from "../core/layout.ts";
-import { createLayout } from "../layout/create-layout.ts";
+import type { ModelMap } from "../core/recipe.ts";
 import { wholeQkvOf } from "../layout/fused-qkv.ts";
-import { resolveParallelism } from "../layout/parallelism.ts";
-import { mapModel } from "../models/map-model.ts";
 import type { ConversionOptions } from "../options.ts";
 import { createPlan } from "../plan/create-plan.ts";
 import { limitsFor } from "../plan/limits.ts";
 import type { Plan } from "../plan/types.ts";
 import { partOfMachine, readMachine } from "../threads/machine.ts";
 import { planThreads } from "../threads/plan-threads.ts";
+import { arrangeModel, type LayoutOrigin } from "./arrange-model.ts";
+import type { LayoutChoice } from "./layout-choice.ts";
 
 /** A source, and the plan of what is made of it. */
 export interface PlannedConversion {
@@ -19,6 +19,8 @@ export interface PlannedConversion {
 	readonly opened: OpenedSource;
 	readonly plan: Plan;
 	readonly layout: Layout;
+	/** Where the layout came from, if not from a mesh. */
+	readonly origin: LayoutOrigin | undefined;
 	/** Bytes of `wq`, `wk`, `wv` that a rank will read whole because its model fuses QKV: the most of any rank. */
 	readonly wholeQkvBytes: number;
 }
@@ -26,11 +28,13 @@ export interface PlannedConversion {
 /**
  * Opens a source and plans its conversion.
  *
+ * @param choice - What decides the layout.
  * @param shares - Into how many the plan is cut.
  * @throws {HfStreamDcpError} every error of the source, the family, the layout and the plan.
  */
 export async function planConversion(
 	options: ConversionOptions,
+	choice: LayoutChoice,
 	onEvent: EventListener,
 	shares: number,
 	open: () => Promise<OpenedSource>,
@@ -42,26 +46,32 @@ export async function planConversion(
 	try {
 		onEvent({ kind: "phase", phase: "plan" });
 		const { source } = opened;
-		const map = mapModel({
-			source,
-			family: options.family,
-			target: options.target,
-			dtype: options.dtype,
-			keepQuantized: options.keepQuantized,
-		});
-		const parallelism = resolveParallelism(options.parallelism);
-		const layout = createLayout({ parallelism, rules: map.rules, facts: map.facts });
+		const { map, layout, origin } = arrangeModel(source, options, choice);
 		const { dtype } = options;
 		const format = torchSaveFormat;
 		const plan = createPlan({ source, map, layout, format, dtype, limits, shares });
-		const { rules } = map;
-		const { tensors } = plan;
-		const wholeQkvBytes = wholeQkvOf({ tensors, layout, parallelism, rules });
-		return { opened, plan, layout, wholeQkvBytes };
+		return {
+			opened,
+			plan,
+			layout,
+			origin,
+			wholeQkvBytes: wholeQkvUnder(choice, plan, layout, map),
+		};
 	} catch (error) {
 		await opened[Symbol.asyncDispose]();
 		throw error;
 	}
+}
+
+/** A layout that does not come from a mesh does not say what the mesh would cut. */
+function wholeQkvUnder(
+	choice: LayoutChoice,
+	{ tensors }: Plan,
+	layout: Layout,
+	{ rules }: ModelMap,
+): number {
+	if (choice.kind !== "mesh") return 0;
+	return wholeQkvOf({ tensors, layout, parallelism: choice.parallelism, rules });
 }
 
 /** What the number of threads depends on. */

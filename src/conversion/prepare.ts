@@ -3,6 +3,8 @@ import { encodeMetadata } from "../dcp/metadata-writer.ts";
 import type { OpenedSource } from "../fetch/open-source.ts";
 import { inspectSource } from "../inspect.ts";
 import { type LocalOutputCost, ownPlanOf, plannedLocally } from "./local-output.ts";
+import type { LayoutOrigin } from "./arrange-model.ts";
+import { readLayoutChoice } from "./layout-choice.ts";
 import { ranksOfWorker } from "../plan/held-entries.ts";
 import type { ConversionOptions } from "../options.ts";
 import { checkpointIndexOf } from "../plan/checkpoint-index.ts";
@@ -25,6 +27,8 @@ export interface Preparation extends AsyncDisposable {
 	readonly metadataBytes: number;
 	/** Bytes of `wq`, `wk`, `wv` that a rank will read whole because its model fuses QKV: the most of any rank. */
 	readonly wholeQkvBytes: number;
+	/** Where the layout came from, if not from a mesh, and what of it is left out. */
+	readonly layoutOrigin?: LayoutOrigin | undefined;
 	/** What each worker would do: the whole plan when there is one. */
 	readonly workers: readonly PlannedWorker[];
 	/** How even that is. */
@@ -57,8 +61,9 @@ export async function prepareConversion(options: PrepareOptions): Promise<Prepar
 	const open = (): Promise<OpenedSource> => inspectSource({ ...options, onEvent });
 	const { workers = 1, localOutput = false } = options;
 	const shares = localOutput ? 1 : workers;
-	const prepared = await planConversion(options, onEvent, shares, open);
-	const { opened, plan, layout, wholeQkvBytes } = prepared;
+	const choice = await readLayoutChoice(options);
+	const prepared = await planConversion(options, choice, onEvent, shares, open);
+	const { opened, plan, layout, origin, wholeQkvBytes } = prepared;
 	const planned = localOutput ? plannedLocally(plan, layout, workers) : plannedWorkersOf(plan);
 	const first = localOutput
 		? ownPlanOf(plan, layout, ranksOfWorker(plan.worldSize, { index: 0, count: workers }))
@@ -70,6 +75,7 @@ export async function prepareConversion(options: PrepareOptions): Promise<Prepar
 		headerBytes: opened.headerBytes,
 		metadataBytes: encodeMetadata(checkpointIndexOf(plan)).length,
 		wholeQkvBytes,
+		layoutOrigin: origin,
 		...planned,
 		threads: plannedThreads(threads),
 		threadsReason: threads.reason,

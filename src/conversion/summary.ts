@@ -3,6 +3,7 @@ import type { WriteCounters } from "../core/ports.ts";
 import { addWrites } from "../dcp/data-files.ts";
 import type { OpenedSource } from "../fetch/open-source.ts";
 import type { JobSummary } from "../job/summary.ts";
+import type { LayoutOrigin } from "./arrange-model.ts";
 import type { WorkedShare } from "./run-job.ts";
 import type { Plan, PlanTotals } from "../plan/types.ts";
 import type { ThreadsReason } from "../threads/choose-threads.ts";
@@ -49,6 +50,8 @@ export interface ConvertSummary {
 	readonly metadataBytes: number;
 	/** As in {@link Preparation}. */
 	readonly wholeQkvBytes: number;
+	/** Where the layout came from, if not from a mesh. */
+	readonly layoutOrigin?: LayoutOrigin | undefined;
 	/** Entries of its shares that earlier attempts had finished. */
 	readonly resumedEntries: number;
 	/** Most staging memory that was in use at once, added up over the threads. */

@@ -62,6 +62,12 @@ export function itemBytes(dtype: Dtype): number {
 	return DTYPES[dtype].itemBytes;
 }
 
+/** Whether values can be cast from one dtype to the other: floating-point numbers of at least two bytes, but for float64. */
+export function isCastable(from: Dtype, to: Dtype): boolean {
+	const isCast = (dtype: Dtype): boolean => DTYPES[dtype].isFloat && dtype !== "float64";
+	return from === to || (isCast(from) && isCast(to));
+}
+
 const BY_SAFETENSORS_NAME: ReadonlyMap<string, Dtype> = new Map(
 	(Object.keys(DTYPES) as Dtype[]).map((dtype) => [DTYPES[dtype].safetensors, dtype]),
 );

@@ -1,4 +1,5 @@
 import type { Box } from "./box.ts";
+import type { Dtype } from "./dtype.ts";
 import type { Shape } from "./shape.ts";
 
 /** One distinct block of a tensor and the ranks of the training job that hold it. */
@@ -6,6 +7,8 @@ export interface Shard {
 	readonly box: Box;
 	/** Ascending; more than one when the block is replicated. */
 	readonly ranks: readonly number[];
+	/** The one of `ranks` whose file holds the block, where the layout says so; elsewhere the plan chooses. */
+	readonly storedBy?: number | undefined;
 }
 
 /** Who holds what: the only thing the plan asks of a layout, wherever it came from. */
@@ -21,6 +24,8 @@ export interface Layout {
 	 * @throws {HfStreamDcpError} `LAYOUT_INVALID` when this tensor cannot be cut as the mesh demands.
 	 */
 	shardsOf(fqn: string, shape: Shape): readonly Shard[];
+	/** What the layout stores a tensor as; `undefined`, also as a whole, where it does not say. */
+	dtypeOf?(fqn: string): Dtype | undefined;
 }
 
 /** What a trainer's release does with parameters beyond the mesh itself; part of a key profile. */

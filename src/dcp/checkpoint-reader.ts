@@ -46,16 +46,7 @@ export interface ReadCheckpoint extends CheckpointIndex {
  * its metadata is damaged, names code, or leads out of the directory; `DTYPE_UNSUPPORTED` for a dtype we cannot hold.
  */
 export async function readCheckpoint(directory: string): Promise<ReadCheckpoint> {
-	const metadataFiles = await findMetadata(directory);
-	const parts: DecodedMetadata[] = [];
-	let metadataBytes = 0;
-	for (const name of metadataFiles) {
-		const bytes = await readMetadataFile(join(directory, name));
-		metadataBytes += bytes.length;
-		parts.push(decodeMetadata(bytes, name));
-	}
-	const [first] = parts;
-	const merged = first !== undefined && parts.length === 1 ? first : mergeMetadata(parts);
+	const { metadataFiles, metadataBytes, ...merged } = await readCheckpointIndex(directory);
 	const { tensors, objects, plannerPaths } = merged;
 	const { files, problems } = await findFiles(directory, merged);
 	problems.push(...findHoles(tensors));
@@ -69,6 +60,28 @@ export async function readCheckpoint(directory: string): Promise<ReadCheckpoint>
 		files,
 		problems,
 	};
+}
+
+/** What the metadata of a checkpoint directory says; whether its data files are there was not looked at. */
+export type ReadIndex = Omit<ReadCheckpoint, "directory" | "files" | "problems">;
+
+/**
+ * Reads the metadata of any DCP directory as {@link readCheckpoint} does, and nothing else: the data files need not be there.
+ *
+ * @throws {HfStreamDcpError} as `readCheckpoint`.
+ */
+export async function readCheckpointIndex(directory: string): Promise<ReadIndex> {
+	const metadataFiles = await findMetadata(directory);
+	const parts: DecodedMetadata[] = [];
+	let metadataBytes = 0;
+	for (const name of metadataFiles) {
+		const bytes = await readMetadataFile(join(directory, name));
+		metadataBytes += bytes.length;
+		parts.push(decodeMetadata(bytes, name));
+	}
+	const [first] = parts;
+	const merged = first !== undefined && parts.length === 1 ? first : mergeMetadata(parts);
+	return { ...merged, metadataFiles, metadataBytes };
 }
 
 async function findMetadata(directory: string): Promise<string[]> {

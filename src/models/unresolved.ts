@@ -89,8 +89,13 @@ function withNearest(text: string, kind: string, name: string | undefined): stri
 	return name === undefined ? text : `${text} (nearest ${kind}: ${name})`;
 }
 
-/** A heading and one line for every name that differs in more than its indices. */
-function section<T>(
+/**
+ * A heading and one line for every name that differs in more than its indices; nothing for no items.
+ *
+ * @param nameOf - By which items are alike.
+ * @param describe - The line for the first of those alike.
+ */
+export function section<T>(
 	title: string,
 	items: readonly T[],
 	nameOf: (item: T) => string,

@@ -29,8 +29,8 @@ export interface PlanInputs {
 	readonly map: ModelMap;
 	readonly layout: Layout;
 	readonly format: EntryFormat;
-	/** Dtype of floating-point tensors, but for those whose loader demands another. */
-	readonly dtype: TargetDtype;
+	/** Dtype of floating-point tensors, but for those whose loader demands another. @default as the layout says, otherwise `keep` */
+	readonly dtype: TargetDtype | undefined;
 	readonly limits: PlanLimits;
 	/**
 	 * How many shares the plan is cut into, at least 1: workers that have no file and no source byte in common. It decides the
@@ -74,7 +74,7 @@ export function draftPlan(inputs: PlanInputs): DraftedPlan {
 	const places = placesOf({ source, tied: map.tied });
 	const tensors = map.recipes.map((recipe) => ({
 		fqn: recipe.fqn,
-		expr: typed(recipe, dtype),
+		expr: typed(recipe, dtype, layout),
 		shape: recipe.expr.shape,
 	}));
 	checkCoverage(source, map);
@@ -163,11 +163,15 @@ export interface Tensor extends Pick<Recipe, "fqn" | "expr"> {
 	readonly shape: readonly number[];
 }
 
-function typed(recipe: Recipe, dtype: TargetDtype): Recipe["expr"] {
-	const { expr, keepDtype } = recipe;
+function typed(recipe: Recipe, dtype: TargetDtype | undefined, layout: Layout): Recipe["expr"] {
+	const { fqn, expr, keepDtype } = recipe;
+	const wanted = dtype === undefined ? layout.dtypeOf?.(fqn) : undefined;
+	if (wanted !== undefined) return cast(expr, wanted);
 	if (!DTYPES[expr.dtype].isFloat) return expr;
 	// The float32 of a product is how it is made, not what the model's authors would have stored.
-	if (dtype === "keep" || keepDtype) return isQuantised(expr) ? cast(expr, "bfloat16") : expr;
+	if (dtype === undefined || dtype === "keep" || keepDtype) {
+		return isQuantised(expr) ? cast(expr, "bfloat16") : expr;
+	}
 	return cast(expr, dtype satisfies Dtype);
 }
 

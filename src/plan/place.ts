@@ -21,9 +21,17 @@ export function emptyLoads(worldSize: number): RankLoads {
 	return { owned: new Float64Array(worldSize), stored: new Float64Array(worldSize) };
 }
 
-/** Picks the rank whose file holds a shard: of those that own it, the one given least so far, the lowest on ties. */
+/**
+ * Picks the rank whose file holds a shard: the one that the layout names; else, of those that own it, the one given least so far,
+ * the lowest on ties. A layout that names files does not know all owners: only the rank of the file counts as one.
+ */
 export function chooseRank(shard: Shard, dtype: Dtype, loads: RankLoads): number {
 	const bytes = boxNumel(shard.box) * itemBytes(dtype);
+	const { storedBy } = shard;
+	if (storedBy !== undefined) {
+		for (const load of [loads.owned, loads.stored]) load[storedBy] = (load[storedBy] ?? 0) + bytes;
+		return storedBy;
+	}
 	let chosen = at(shard.ranks, 0);
 	for (const rank of shard.ranks) {
 		loads.owned[rank] = (loads.owned[rank] ?? 0) + bytes;

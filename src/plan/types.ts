@@ -90,7 +90,10 @@ export interface PlanTotals {
 	readonly memoryBytes: number;
 	/** The largest tile. */
 	readonly largestTileBytes: number;
-	/** Data bytes that each rank of the training job owns (replicas counted for each rank): smallest and largest. */
+	/**
+	 * Data bytes that each rank of the training job owns (replicas counted for each rank): smallest and largest. With a layout that was
+	 * read from a checkpoint, the data bytes in its files: who owns replicas is not known.
+	 */
 	readonly rankBytes: { readonly min: number; readonly max: number };
 }
 

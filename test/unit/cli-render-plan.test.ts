@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { planJson, qkvRows, renderPlan, summariseNotes } from "../../src/cli/render-plan.ts";
+import { planJson, qkvRows, renderPlan } from "../../src/cli/render-plan.ts";
+import { summariseNotes } from "../../src/cli/summarise-notes.ts";
 import { renderSummary } from "../../src/cli/render-summary.ts";
 import type { ConvertSummary, Plan, Preparation } from "../../src/index.ts";
 import { parseConvertOptions } from "../../src/options.ts";

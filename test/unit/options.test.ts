@@ -47,8 +47,6 @@ describe("parseConvertOptions", () => {
 			worker: { index: 0, count: 1 },
 			takeover: true,
 			leaseSeconds: 60,
-			target: "torchtitan",
-			dtype: "keep",
 			keepQuantized: false,
 			parallelism: {},
 			memoryBytes: 256 * 1024 * 1024,
@@ -57,6 +55,21 @@ describe("parseConvertOptions", () => {
 			localWorkers: 1,
 			localOutput: false,
 		});
+	});
+
+	test.each([
+		[{ like: "a", layout: "b" }, "layout"],
+		[{ like: "a", parallelism: { tp: 2 } }, "parallelism.tp"],
+		[{ layout: "b", parallelism: { worldSize: 8 } }, "parallelism.worldSize"],
+	])("takes one layout: not %j", (given, path) => {
+		expect(issuesOf({ repo: "org/name", out: "ckpt", ...given })).toEqual([
+			{ path, message: expect.stringMatching(/leave/) as string },
+		]);
+	});
+
+	test("accepts a layout instead of a mesh", () => {
+		const options = { repo: "org/name", parallelism: {}, like: "ckpt/step-1" };
+		expect(parseConversionOptions(options)).toMatchObject({ like: "ckpt/step-1" });
 	});
 
 	test("accepts the text of flags", () => {

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import type { ConvertOptions } from "../../index.ts";
 import type { FlagValues } from "../flags.ts";
 import type { CliIo } from "../io.ts";
-import { describeLoading } from "../load-command.ts";
+import { describeLoading, meshOf } from "../load-command.ts";
 import { type ChildSummary, type LocalJobReport, reportOf } from "../local-workers/report.ts";
 import { runLocalWorkers } from "../local-workers/run-local-workers.ts";
 import { openProgress } from "../open-progress.ts";
@@ -52,7 +52,8 @@ function jobJson(
 	return `${JSON.stringify({ outcome, directory, job, workers })}\n`;
 }
 
-function renderLocalJob(summary: ChildSummary, { parallelism }: ConvertOptions): string {
+function renderLocalJob(summary: ChildSummary, options: ConvertOptions): string {
+	const parallelism = meshOf(options);
 	const { job, target, family, worldSize } = summary;
 	const directory = resolve(summary.directory);
 	const parts = [
