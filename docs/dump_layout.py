@@ -1,10 +1,9 @@
 """Writes down how a model is sharded, for `hf-stream-dcp --layout FOLDER`. See docs/layouts.md.
 
-Call it on every rank after the model was parallelised, before or after it has weights; it communicates nothing:
+Call it on every rank after the model was parallelised, before or after it has weights. It communicates nothing, so it works as
+well with a fake process group, as one rank after the other:
 
-    dump_layout(model, "layout")         # or a state dict, or the model parts of a pipeline rank, one after the other
-
-With a fake process group it needs no other rank: run it as rank 0, or, with pipeline stages, as a rank of each.
+    dump_layout(model, "layout")  # A state dict will do: that of all its parts for a pipeline rank with several.
 """
 
 import json
@@ -33,7 +32,7 @@ def dump_layout(model, folder):
         meshes[name] = mesh
         dtype = str(value.dtype).removeprefix("torch.")
         tensors.append({"fqn": fqn, "mesh": name, "placements": placements, "shape": list(value.shape), "dtype": dtype})
-    layout = {"version": 1, "worldSize": dist.get_world_size(), "meshes": meshes, "tensors": tensors}
+    layout = {"version": 1, "worldSize": dist.get_world_size(), "rank": rank, "meshes": meshes, "tensors": tensors}
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, f"{rank}.json"), "w") as file:
         json.dump(layout, file)

@@ -113,6 +113,12 @@ export const LAYOUT_FLAGS: readonly LayoutFlag[] = [
 	},
 ];
 
+/** What a layout is read from when the mesh does not decide it. */
+const LAYOUT_SOURCES = [
+	["--like <dir>", "keys, blocks, dtypes and files as in this checkpoint of the training job"],
+	["--layout <file>", "as this file says, or a folder of one per rank (docs/layouts.md)"],
+] as const;
+
 const TORCHTITAN_PREFIX = "--parallelism.";
 
 function shortOption({ flag, argument, help }: LayoutFlag): Option {
@@ -141,8 +147,6 @@ export function addConversionFlags(command: Command): Command {
 		.option("--family <name>", "model family; listed below (default: by config.json)")
 		.option("--dtype <dtype>", "keep, bfloat16, float16 or float32 (default: keep)")
 		.option("--keep-quantized", "store FP8, MXFP4, … weights and their scales as they are")
-		.option("--like <dir>", "lay out as that checkpoint of the training job is; instead of a mesh")
-		.option("--layout <file>", "lay out as that file says (docs/layouts.md); instead of a mesh")
 		.option(
 			"--memory <size>",
 			"memory of a thread beyond Node's own, e.g. 256MiB, 2GB (default: 256MiB)",
@@ -153,6 +157,9 @@ export function addConversionFlags(command: Command): Command {
 		)
 		.option("--threads <n>", "threads that fetch and write, or auto (default: auto)");
 	for (const flag of LAYOUT_FLAGS) command.addOption(shortOption(flag));
+	for (const [flags, help] of LAYOUT_SOURCES) {
+		command.addOption(new Option(flags, help).helpGroup("Instead of a mesh:"));
+	}
 	for (const flag of LAYOUT_FLAGS) {
 		const option = longOption(flag);
 		if (option !== undefined) command.addOption(option);

@@ -11,7 +11,7 @@ import { openJobSource } from "../job/source-store.ts";
 import { type PreparedJob, prepareJob } from "../job/prepare.ts";
 import { unfinishedShares } from "../job/share-turns.ts";
 import { type LayoutChoice, readLayoutChoice } from "./layout-choice.ts";
-import { ownPlanOf, ranksOf } from "./local-output.ts";
+import { assertHoldersKnown, ownPlanOf, ranksOf } from "./local-output.ts";
 import type { ConvertOptions } from "../options.ts";
 import { checkpointIndexOf } from "../plan/checkpoint-index.ts";
 import { shareFactsOf } from "../plan/share-facts.ts";
@@ -35,6 +35,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary |
 	const { onEvent } = counts;
 	const directory = resolve(options.out);
 	const choice = await readLayoutChoice(options);
+	if (options.localOutput) assertHoldersKnown(choice);
 	if (choice.kind === "like") await refuseOwnLayout(directory, choice.path);
 	const joined = await joinJob({
 		directory,

@@ -1,9 +1,12 @@
+import { HfStreamDcpError } from "../core/errors.ts";
 import type { Layout } from "../core/layout.ts";
+import { countSilentRanks } from "../layout/layout-file.ts";
 import type { ConvertOptions } from "../options.ts";
 import { ranksOfWorker } from "../plan/held-entries.ts";
 import { type LocalCost, localSharesOf } from "../plan/local-share.ts";
 import { type Balance, balanceOf } from "../plan/share-facts.ts";
 import type { Plan } from "../plan/types.ts";
+import type { LayoutChoice } from "./layout-choice.ts";
 import type { PlannedWorker } from "./planned-workers.ts";
 
 /** What it costs that every worker writes to a disk of its own, beyond one conversion for all. Bytes. */
@@ -21,6 +24,26 @@ export function ranksOf(
 ): readonly number[] | undefined {
 	if (!options.localOutput) return undefined;
 	return options.ranks ?? ranksOfWorker(worldSize, options.worker);
+}
+
+/**
+ * Refuses a layout that does not say of every rank what it holds: the disk of a worker could lack what its ranks need.
+ *
+ * @throws {HfStreamDcpError} `OPTIONS_INVALID`
+ */
+export function assertHoldersKnown(choice: LayoutChoice): void {
+	if (choice.kind !== "layout") return;
+	const { worldSize, path, files } = choice;
+	const silent = countSilentRanks(files);
+	if (silent === 0) return;
+	throw new HfStreamDcpError(
+		"OPTIONS_INVALID",
+		`${path} lacks the files of ${silent} of ${worldSize} ranks, and an output for some ranks must know what each of them holds`,
+		{
+			hint: "Write the layout as every rank of the job, or convert to a directory that all of them share.",
+			facts: { path, silent, worldSize },
+		},
+	);
 }
 
 /**

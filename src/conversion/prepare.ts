@@ -2,7 +2,12 @@ import { emitTo } from "../core/events.ts";
 import { encodeMetadata } from "../dcp/metadata-writer.ts";
 import type { OpenedSource } from "../fetch/open-source.ts";
 import { inspectSource } from "../inspect.ts";
-import { type LocalOutputCost, ownPlanOf, plannedLocally } from "./local-output.ts";
+import {
+	assertHoldersKnown,
+	type LocalOutputCost,
+	ownPlanOf,
+	plannedLocally,
+} from "./local-output.ts";
 import type { LayoutOrigin } from "./arrange-model.ts";
 import { readLayoutChoice } from "./layout-choice.ts";
 import { ranksOfWorker } from "../plan/held-entries.ts";
@@ -62,6 +67,7 @@ export async function prepareConversion(options: PrepareOptions): Promise<Prepar
 	const { workers = 1, localOutput = false } = options;
 	const shares = localOutput ? 1 : workers;
 	const choice = await readLayoutChoice(options);
+	if (localOutput) assertHoldersKnown(choice);
 	const prepared = await planConversion(options, choice, onEvent, shares, open);
 	const { opened, plan, layout, origin, wholeQkvBytes } = prepared;
 	const planned = localOutput ? plannedLocally(plan, layout, workers) : plannedWorkersOf(plan);

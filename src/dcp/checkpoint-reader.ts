@@ -92,6 +92,7 @@ async function findMetadata(directory: string): Promise<string[]> {
 		.toSorted((a, b) => rankOf(a) - rankOf(b));
 	if (ranks.length > 0) return ranks;
 	const isUnfinished = names.includes(STATE_NAME);
+	const step = names.find((name) => /^step-\d+$/.test(name));
 	throw new HfStreamDcpError(
 		"SOURCE_UNREADABLE",
 		isUnfinished
@@ -100,7 +101,7 @@ async function findMetadata(directory: string): Promise<string[]> {
 		{
 			hint: isUnfinished
 				? "Run the command that began it again to finish it."
-				: "Give the directory that holds .metadata and the .distcp files.",
+				: `Give the directory that holds .metadata and the .distcp files${step === undefined ? "" : `, such as ${join(directory, step)}`}.`,
 			facts: { directory },
 		},
 	);

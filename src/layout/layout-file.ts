@@ -34,6 +34,8 @@ export interface LayoutFile {
 	readonly version: 1;
 	/** Ranks of the training job. */
 	readonly worldSize: number;
+	/** The rank that wrote the file, if one did: it says what it knows, and the files of other ranks the rest. */
+	readonly rank: number | undefined;
 	readonly meshes: { readonly [name: string]: FileMesh };
 	/** The first that fits a name counts. */
 	readonly tensors: readonly FileRule[];
@@ -52,8 +54,12 @@ const name = v.pipe(v.string("expected a name"), v.nonEmpty("expected a name"));
 
 const placement = v.pipe(
 	v.string(`expected ${PLACEMENT_FORMS}`),
-	v.transform(parsePlacement),
-	v.custom<Placement>((value) => value !== undefined, `expected ${PLACEMENT_FORMS}`),
+	v.rawTransform(({ dataset, addIssue, NEVER }): Placement => {
+		const read = parsePlacement(dataset.value);
+		if (read !== undefined) return read;
+		addIssue({ message: `expected ${PLACEMENT_FORMS}` });
+		return NEVER;
+	}),
 );
 
 /** Nested lists of ranks as one, in their order. */
@@ -86,9 +92,20 @@ const rule = v.strictObject({
 const layout = v.strictObject({
 	version: v.literal(1, "expected 1, the only version"),
 	worldSize: v.pipe(size, v.maxValue(MAX_RANKS, `expected at most ${MAX_RANKS} ranks`)),
+	rank: v.optional(length),
 	meshes: v.record(name, mesh, "expected meshes by name"),
 	tensors: v.array(rule, "expected a list of rules"),
 });
+
+/** How many of a job's ranks say nothing in `files`: 0 where a file is not one rank's, but that of all. */
+export function countSilentRanks(files: readonly LayoutFile[]): number {
+	const ranksHeard = new Set<number>();
+	for (const { rank } of files) {
+		if (rank === undefined) return 0;
+		ranksHeard.add(rank);
+	}
+	return Math.max(0, (files[0]?.worldSize ?? 0) - ranksHeard.size);
+}
 
 /**
  * Reads the JSON of a layout and checks it as far as it goes without the model.
@@ -119,6 +136,7 @@ export function parseLayoutFile(text: string, where: string): LayoutFile {
 	if (problems.length > 0) throw invalidAt(where, problems);
 	return {
 		...rest,
+		rank: rest.rank,
 		meshes: complete,
 		tensors: tensors.map((one) => ({ ...one, shape: one.shape, dtype: one.dtype })),
 	};

@@ -65,6 +65,12 @@ test("the flags of a conversion", () => {
 		                                                 "tok_embeddings,layers.0;layers.1,norm,lm_head" or
 		                                                 JSON
 
+		Instead of a mesh:
+		  --like <dir>                                   keys, blocks, dtypes and files as in this
+		                                                 checkpoint of the training job
+		  --layout <file>                                as this file says, or a folder of one per rank
+		                                                 (docs/layouts.md)
+
 		The same by torchtitan's names, --parallelism.NAME:
 		  data_parallel_replicate_degree <n>             as --dp-replicate
 		  data_parallel_shard_degree <n>                 as --dp-shard
