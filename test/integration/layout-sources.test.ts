@@ -328,7 +328,7 @@ describe("a layout file", () => {
 		const blocks = (fqn: string): string[] =>
 			plan.entries
 				.filter((entry) => entry.fqn === fqn)
-				.map(({ box, file, dtype }) => `${box.offset} ${box.size} ${file} ${dtype}`);
+				.map(({ box, file, dtype }) => `${box.offset.join()} ${box.size.join()} ${file} ${dtype}`);
 		expect(blocks("layers.0.attention.qkv_linear.wq.weight")).toEqual([
 			"0,0 64,256 __0_0.distcp float32",
 			"128,0 64,256 __1_0.distcp float32",
@@ -353,11 +353,9 @@ describe("a layout file", () => {
 		for (const rank of [0, 1, 2, 3]) {
 			const stage = rank < 2 ? [0, 1] : [2, 3];
 			const own = names.filter(({ fqn }) => fqn.startsWith("layers.") === rank < 2);
-			const tensors = [
-				...(stage[0] === rank
-					? own.map(({ fqn, shape }) => ({ fqn, shape, mesh: "stage", placements: ["Shard(0)"] }))
-					: []),
-			].filter(({ fqn }) => fqn !== "norm.weight");
+			const tensors = own
+				.filter(({ fqn }) => stage[0] === rank && fqn !== "norm.weight")
+				.map(({ fqn, shape }) => ({ fqn, shape, mesh: "stage", placements: ["Shard(0)"] }));
 			const whole = { fqn: "norm.weight", mesh: "own", placements: [] };
 			await writeFile(
 				join(layout, `${rank}.json`),
