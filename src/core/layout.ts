@@ -42,4 +42,6 @@ export interface LayoutRules {
 	readonly expertThreshold: "fsdp" | "fsdp_tp" | "never";
 	/** Whether the release knows `expert_tensor_parallel_degree`. */
 	readonly expertTensorParallel: boolean;
+	/** Whether the model has layers for multi-token prediction, which torchtitan cuts by neither pp nor cp. @default false */
+	readonly predictsTokens?: boolean | undefined;
 }

@@ -7,7 +7,8 @@ import type { Parallelism } from "./parallelism.ts";
  * Refuses jobs that the trainer refuses, or cannot run, for this model.
  *
  * @throws {HfStreamDcpError} `LAYOUT_INVALID` with the reason and what to change.
- * @see torchtitan b5bcd76c `models/common/decoder.py`, `models/qwen3_5/model.py`, `update_from_config`;
+ * @see torchtitan b5bcd76c `models/common/decoder.py`, `models/qwen3_5/model.py`, `models/deepseek_v3/mtp.py`,
+ * `update_from_config`;
  * `models/muse_glimmer/parallelize.py`.
  */
 export function assertModelFits(
@@ -32,7 +33,7 @@ function assertFsdpOnly(parallelism: Parallelism): void {
 }
 
 function assertTorchtitanFits(
-	{ tp, pp, ep, etp }: Parallelism,
+	{ tp, pp, cp, ep, etp }: Parallelism,
 	rules: LayoutRules,
 	{ attentionHeads, keyValueHeads, otherHeads = [], experts, tiedEmbeddings }: ModelFacts,
 ): void {
@@ -53,6 +54,13 @@ function assertTorchtitanFits(
 			`pp ${pp}: the model's embedding and head are one parameter, which cannot lie on two pipeline stages`,
 			"Use pp 1 for this model.",
 			{ pp },
+		);
+	}
+	if (rules.predictsTokens === true && (pp > 1 || cp > 1)) {
+		throw layoutInvalid(
+			`${pp > 1 ? `pp ${pp}` : `cp ${cp}`}: torchtitan has neither pp nor cp for a model with multi-token prediction`,
+			"Leave pp and cp at 1, or leave out +mtp.",
+			{ pp, cp },
 		);
 	}
 	if (ep > 1 && experts === 0) {

@@ -35,12 +35,18 @@ export const DEEPSEEK_NUMBERS: { readonly [name: string]: NumberRule } = {
  *
  * @param to - What its keys begin with: `layers.{layer}`.
  * @param from - The same in the source: `model.layers.{layer}`.
+ * @param more - What the layer has besides, which comes before the feed-forward network.
  */
-export function deepseekLayer(to: Pattern, from: Pattern): readonly FamilyItem[] {
+export function deepseekLayer(
+	to: Pattern,
+	from: Pattern,
+	...more: readonly FamilyItem[]
+): readonly FamilyItem[] {
 	return [
 		...latentAttention(`${to}.attention`, `${from}.self_attn`),
 		tensor(`${to}.attention_norm.weight`, ["hidden"], `${from}.input_layernorm.weight`),
 		tensor(`${to}.ffn_norm.weight`, ["hidden"], `${from}.post_attention_layernorm.weight`),
+		...more,
 		oneOf(
 			feedForward(`${to}.feed_forward`, `${from}.mlp`, "inner"),
 			routed(`${to}.moe`, `${from}.mlp`),

@@ -2,32 +2,23 @@ import { decoder } from "./decoder.ts";
 import { DEEPSEEK_NUMBERS, deepseekLayer } from "./deepseek-layer.ts";
 import { type DropRule, each, type Family, type FamilyItem, tensor, when } from "./family.ts";
 
+const TO = "mtp_layers.{mtp}";
+const FROM = "model.layers.{layer}";
+
 /** Hugging Face counts the layers for multi-token prediction after the others, and each has a copy of the embedding and the head. */
 const PREDICTION: FamilyItem = when(
 	"mtp",
 	each(
 		"mtp",
 		"mtp_layers",
-		[
-			...deepseekLayer("mtp_layers.{mtp}", "model.layers.{layer}"),
-			...["enorm", "hnorm"].map((name) =>
-				tensor(
-					`mtp_layers.{mtp}.${name}.weight`,
-					["hidden"],
-					`model.layers.{layer}.${name}.weight`,
-				),
-			),
-			tensor(
-				"mtp_layers.{mtp}.eh_proj.weight",
-				["hidden", "2 * hidden"],
-				"model.layers.{layer}.eh_proj.weight",
-			),
-			tensor(
-				"mtp_layers.{mtp}.mtp_norm.weight",
-				["hidden"],
-				"model.layers.{layer}.shared_head.norm.weight",
-			),
-		],
+		deepseekLayer(
+			TO,
+			FROM,
+			tensor(`${TO}.enorm.weight`, ["hidden"], `${FROM}.enorm.weight`),
+			tensor(`${TO}.hnorm.weight`, ["hidden"], `${FROM}.hnorm.weight`),
+			tensor(`${TO}.eh_proj.weight`, ["hidden", "2 * hidden"], `${FROM}.eh_proj.weight`),
+			tensor(`${TO}.mtp_norm.weight`, ["hidden"], `${FROM}.shared_head.norm.weight`),
+		),
 		{ layer: "layers + mtp" },
 	),
 );
@@ -73,6 +64,6 @@ export const DEEPSEEK_V3: Family = {
 	prefixes: [""],
 	numbers: DEEPSEEK_NUMBERS,
 	unties: true,
-	items: [...decoder(...deepseekLayer("layers.{layer}", "model.layers.{layer}")), PREDICTION],
+	items: [...decoder(...deepseekLayer("layers.{layer}", FROM)), PREDICTION],
 	drops: DEEPSEEK_DROPS,
 };

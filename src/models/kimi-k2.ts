@@ -18,6 +18,9 @@ const VISION_NUMBERS: { readonly [name: string]: NumberRule } = {
 		keys: ["vision_config.vt_num_hidden_layers", "vision_config.num_hidden_layers"],
 	},
 	vision_hidden: { keys: ["vision_config.vt_hidden_size", "vision_config.hidden_size"] },
+	vision_heads: {
+		keys: ["vision_config.vt_num_attention_heads", "vision_config.num_attention_heads"],
+	},
 	vision_inner: { keys: ["vision_config.vt_intermediate_size", "vision_config.intermediate_size"] },
 	patch: { keys: ["vision_config.patch_size"], default: 14 },
 	grid_height: { keys: ["vision_config.init_pos_emb_height", "vision_config.pos_emb_height"] },
@@ -118,6 +121,7 @@ export const KIMI_K2: Family = {
 	configKey: "text_config",
 	prefixes: [""],
 	numbers: { ...DEEPSEEK_NUMBERS, ...VISION_NUMBERS },
+	otherHeads: { vision_heads: "attention heads of the vision encoder" },
 	unties: true,
 	items: [...TEXT, ...VISION],
 	drops: [

@@ -1,7 +1,10 @@
 import { FUSABLE, LEGACY_FUSED } from "./fused-qkv.ts";
 import type { Release, Rename } from "./release.ts";
 
-/** Last day of torchtitan's history that {@link RELEASES} was checked against: main b5bcd76c. */
+/**
+ * Last day of torchtitan's history that {@link RELEASES} was checked against: main b5bcd76c. The wheel 0.3.0, published on 2026-09-03,
+ * is older: it is main of 2026-08-18, between #4085 and #4217, with the same state-dict adapters.
+ */
 export const KNOWN_UNTIL = "2026-08-21";
 
 /** The days on which torchtitan's main branch had a family. */
@@ -106,7 +109,7 @@ export const RELEASES: readonly Release[] = inheriting([
 	{
 		id: "2026-07",
 		from: "2026-06-24",
-		summary: "QKV fused by default: llama3, qwen3 (#3714)",
+		summary: "QKV fused by default: llama3, qwen3, gpt_oss (#3714)",
 		fusedQkv: { families: FUSABLE, byDefault: true, stored: "separate" },
 	},
 	{

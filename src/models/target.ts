@@ -55,7 +55,12 @@ export function resolveTarget(target: string, family: string): ResolvedTarget {
 	const resolved = resolveRelease(release, family, target, fusion);
 	if (mtp === undefined) return resolved;
 	if (!release.mtp.includes(family)) throw noPrediction(target, release, family);
-	return { ...resolved, id: `${resolved.id}${mtp}`, features: new Set(["mtp"]) };
+	return {
+		...resolved,
+		id: `${resolved.id}${mtp}`,
+		features: new Set(["mtp"]),
+		rules: { ...resolved.rules, predictsTokens: true },
+	};
 }
 
 function noPrediction(target: string, release: Release, family: string): HfStreamDcpError {

@@ -143,6 +143,18 @@ const CASES = [
 		extra: {},
 	},
 	{
+		golden: "deepseek_v3__debugmodel_mtp",
+		target: "torchtitan+mtp",
+		config: {
+			model_type: "deepseek_v3",
+			...DEBUG,
+			intermediate_size: 1024,
+			...LATENT,
+			num_nextn_predict_layers: 2,
+		},
+		extra: {},
+	},
+	{
 		golden: "kimi_k2_7__debugmodel",
 		target: "torchtitan",
 		config: {

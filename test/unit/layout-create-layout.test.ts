@@ -225,6 +225,11 @@ describe("refuses what the trainer or torch refuses", () => {
 		expect(make).toThrow(message);
 	});
 
+	test.each([{ pp: 2 }, { dpShard: 2, cp: 2 }])("%j with multi-token prediction", (input) => {
+		expect(() => layoutOf(input, { predictsTokens: true })).toThrow(/neither pp nor cp/);
+		expect(() => layoutOf({ dpShard: 2, tp: 2 }, { predictsTokens: true })).not.toThrow();
+	});
+
 	test("experts that FSDP would have to cut unevenly along dimension 1", () => {
 		const layout = layoutOf({ dpShard: 6 });
 		expect(() => layout.shardsOf("layers.0.moe.experts.w1", [4, 8, 2])).toThrow(

@@ -5,6 +5,7 @@ import { RELEASES } from "../../src/models/releases.ts";
 import { resolveTarget } from "../../src/models/target.ts";
 import { SMALL, smallLlama3, sourceOf, traceableBytes } from "../support/model-sources.ts";
 import { evaluateExpr } from "../support/naive-expr.ts";
+import { tinyGptOss, tinySource } from "../support/quantised-models.ts";
 
 const Q = "layers.3.attention.qkv_linear.wq.weight";
 const HEAD = "lm_head.weight";
@@ -59,6 +60,44 @@ describe("keys by date", () => {
 			expect(new Set(keys).size).toBe(keys.length);
 		}
 	});
+});
+
+test("the wheel 0.2.2 of 2026-02-20 has these keys", () => {
+	const spelled = (family: string, ...keys: string[]): string[] =>
+		keys.map(resolveTarget("torchtitan@2026-02-20", family).spell);
+	const experts = "layers.1.moe.routed_experts.inner_experts";
+	expect(
+		spelled(
+			"gpt_oss",
+			"layers.1.attention.qkv_linear.wq.bias",
+			"layers.1.attention.sinks",
+			`${experts}.mlp1_weight_EGD`,
+			`${experts}.mlp2_bias_ED`,
+			"layers.1.moe.router.gate.bias",
+			"lm_head.weight",
+		),
+	).toEqual([
+		"layers.1.attention.wq.bias",
+		"layers.1.attention.sinks",
+		"layers.1.moe.experts.mlp1_weight",
+		"layers.1.moe.experts.mlp2_bias",
+		"layers.1.moe.router.gate.bias",
+		"output.weight",
+	]);
+	expect(
+		spelled(
+			"deepseek_v3",
+			"layers.1.attention.wq_a.weight",
+			"layers.1.attention.wq.weight",
+			`${experts}.w2_EDF`,
+			"layers.1.moe.expert_bias_E",
+		),
+	).toEqual([
+		"layers.1.attention.wq_a.weight",
+		"layers.1.attention.wq.weight",
+		"layers.1.moe.experts.w2",
+		"layers.1.moe.expert_bias",
+	]);
 });
 
 describe("rules by date", () => {
@@ -165,6 +204,28 @@ test("a fused model of before 2026-06-18 stores, per key-value head, its queries
 		"layers.0.attention.wo.weight",
 	]);
 	expect(names.at(-1)).toBe("output.weight");
+});
+
+test("biases of gpt-oss are fused as its weights are", () => {
+	const model = tinyGptOss("bfloat16");
+	const map = mapModel({ source: tinySource(model), target: "torchtitan@2026-06+fused" });
+	const bytesOf = (name: string): Uint8Array =>
+		model.tensors.find((tensor) => tensor.name === name)!.bytes;
+	const { expr } = map.recipes.find(
+		({ fqn }) => fqn === "layers.1.attention.qkv_linear.wqkv.bias",
+	)!;
+	const parts = ["q", "k", "v"].map((name) =>
+		bytesOf(`model.layers.1.self_attn.${name}_proj.bias`),
+	);
+	// Two groups of two heads of queries, one of keys, one of values, each of 8 elements of two bytes.
+	const [q, k, v] = parts as [Uint8Array, Uint8Array, Uint8Array];
+	const groups = [0, 1].flatMap((group) => [
+		...q.slice(32 * group, 32 * (group + 1)),
+		...k.slice(16 * group, 16 * (group + 1)),
+		...v.slice(16 * group, 16 * (group + 1)),
+	]);
+	expect([...evaluateExpr(expr, bytesOf)]).toEqual(groups);
+	expect(map.recipes.filter(({ fqn }) => /\.w[qkv]\./.test(fqn))).toEqual([]);
 });
 
 test("every release resolves to itself by its id and by its first day", () => {
