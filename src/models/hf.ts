@@ -1,5 +1,6 @@
 import type { ModelFacts } from "../core/model-facts.ts";
 import type { ModelMap, Recipe, SourceNote } from "../core/recipe.ts";
+import { nameModules } from "./hf-modules.ts";
 import { isRecord, type JsonRecord } from "./json.ts";
 import type { LogicalTensors } from "./quantised/logical.ts";
 import { HF_FAMILY } from "./registry.ts";
@@ -18,7 +19,7 @@ const HAS_HEAD = /For(?:CausalLM|ConditionalGeneration)$|LMHeadModel$/;
 
 /**
  * Keeps every tensor under its name, whatever the architecture, in the order of the files; a weight that was quantised under the
- * name that it has where it is not.
+ * name that it has where it is not. Where the target says so, names are those of the modules of transformers.
  *
  * A tied head, which transformers leaves out of its files, is stored as well: `state_dict()` of a model under FSDP2 has it, and
  * DCP does not load a model whose keys are not all there. A trainer that does not ask for it does not see it. Where `config.json`
@@ -30,8 +31,9 @@ export function mapHf(
 	target: ResolvedTarget,
 ): ModelMap {
 	const isTied = saysTied(config) ?? wantsHead(config);
-	const kept = [...tensors].map(([fqn, expr]): Recipe => ({ fqn, expr, keepDtype: false }));
-	const tie = isTied ? tieOf(tensors) : undefined;
+	const named = target.namesModules ? nameModules(config, tensors) : tensors;
+	const kept = [...named].map(([fqn, expr]): Recipe => ({ fqn, expr, keepDtype: false }));
+	const tie = isTied ? tieOf(named) : undefined;
 	return {
 		family: HF_FAMILY,
 		target: target.id,

@@ -13,7 +13,7 @@ import { applyMerges } from "./merge.ts";
 import { createNumbers, type Numbers } from "./numbers.ts";
 import { type LogicalTensors, logicalTensors, type QuantisedUse } from "./quantised/logical.ts";
 import { chooseFamily, HF_FAMILY } from "./registry.ts";
-import { HF_TARGET, resolveTarget } from "./target.ts";
+import { HF_TARGET, isHfTarget, resolveTarget } from "./target.ts";
 import { isResolved, unresolvedError, type Unresolved } from "./unresolved.ts";
 
 /** What is mapped to what. */
@@ -42,9 +42,9 @@ export function mapModel(options: MapModelOptions): ModelMap {
 	checkHfPair(options);
 	checkKeepQuantized(options);
 	const { dtype = "keep", keepQuantized = false } = options;
-	if (options.target === HF_TARGET) {
+	if (isHfTarget(options.target)) {
 		const { tensors } = logicalTensors(source, { dtype, keepQuantized });
-		return mapHf(source.config, tensors, resolveTarget(HF_TARGET, HF_FAMILY));
+		return mapHf(source.config, tensors, resolveTarget(options.target, HF_FAMILY));
 	}
 	const family = chooseFamily(options.family, source.config);
 	const target = resolveTarget(options.target, family.name);
@@ -103,12 +103,12 @@ export function mapModel(options: MapModelOptions): ModelMap {
 }
 
 function checkHfPair({ family, target }: MapModelOptions): void {
-	if (target === HF_TARGET && family !== undefined && family !== HF_FAMILY) {
+	if (isHfTarget(target) && family !== undefined && family !== HF_FAMILY) {
 		throw new HfStreamDcpError("OPTIONS_INVALID", `--target hf keeps names; it has no ${family}`, {
 			hint: "Leave out --family.",
 		});
 	}
-	if (target !== HF_TARGET && family === HF_FAMILY) {
+	if (!isHfTarget(target) && family === HF_FAMILY) {
 		throw new HfStreamDcpError("OPTIONS_INVALID", `the family hf has no names for ${target}`, {
 			hint: "Use --target hf.",
 		});

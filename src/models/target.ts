@@ -16,10 +16,15 @@ export interface ResolvedTarget {
 	/** Parts of the model that it has besides those that every model has. */
 	readonly features: ReadonlySet<Feature>;
 	readonly rules: LayoutRules;
+	/** Tensors go by the names of the modules of transformers instead of the source's. Of the targets `hf…` only. */
+	readonly namesModules?: boolean | undefined;
 }
 
 /** The target that keeps the names of the source. */
 export const HF_TARGET = "hf";
+
+/** The target that takes the names of the modules of transformers 5. */
+const HF_MODULES = "hf@5";
 
 const HF: ResolvedTarget = {
 	id: HF_TARGET,
@@ -37,17 +42,24 @@ const HF: ResolvedTarget = {
 const TARGET = /^torchtitan(?:@([^+]*))?(?:\+(fused|unfused))?(\+mtp)?$/;
 const DATE = /^\d{4}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?$/;
 
+/** Whether `target` is one of Hugging Face's names, for which there are no families. */
+export function isHfTarget(target: string): boolean {
+	return target === HF_TARGET || target === HF_MODULES;
+}
+
 /**
  * Resolves `target` for models of `family`.
  *
  * `torchtitan` is the newest release that has the family; `torchtitan@2026-06-20` main as it was on that day,
  * `torchtitan@2026-06` on the first of that month; `+fused` and `+unfused` say whether the model fuses its QKV projections
- * where that is not the release's default, `+mtp` after it that the model has its layers for multi-token prediction. `hf` keeps names.
+ * where that is not the release's default, `+mtp` after it that the model has its layers for multi-token prediction. `hf` keeps names,
+ * `hf@5` takes those of the modules of transformers 5.
  *
  * @throws {HfStreamDcpError} `OPTIONS_INVALID` when it is not a target, lies outside the known history, or lacks the family.
  */
 export function resolveTarget(target: string, family: string): ResolvedTarget {
 	if (target === HF_TARGET) return HF;
+	if (target === HF_MODULES) return { ...HF, id: HF_MODULES, namesModules: true };
 	const match = TARGET.exec(target);
 	if (match === null) throw unknownTarget(target);
 	const [, date, fusion, mtp] = match;
@@ -185,7 +197,7 @@ function assertAlive(target: string, day: string, family: string): void {
 function unknownTarget(target: string): HfStreamDcpError {
 	const ids = RELEASES.map((release) => `torchtitan@${release.id}`).toReversed();
 	return new HfStreamDcpError("OPTIONS_INVALID", `there is no target ${JSON.stringify(target)}`, {
-		hint: `Targets: torchtitan, ${ids.join(", ")}, any torchtitan@YYYY-MM-DD, each with +fused or +unfused, and with +mtp; hf.`,
+		hint: `Targets: torchtitan, ${ids.join(", ")}, any torchtitan@YYYY-MM-DD, each with +fused or +unfused, and with +mtp; hf, hf@5.`,
 	});
 }
 
@@ -201,6 +213,7 @@ export function listTargets(): readonly string[] {
 		["…+fused, …+unfused", "whether the model fuses QKV, where that is not the default"],
 		["…+mtp", "with the layers for multi-token prediction, which are left out otherwise"],
 		["hf", "names as in the source, for Hugging Face modules under FSDP2"],
+		["hf@5", "names of the modules of transformers 5: experts fused, towers below model."],
 	];
 	const width = Math.max(...lines.map(([id]) => id.length));
 	return lines.map(([id, summary]) => `${id.padEnd(width)}  ${summary}`);

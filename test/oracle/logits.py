@@ -17,6 +17,10 @@ def compare(job):
     tokens, for_transformers, for_torchtitan = make_inputs(reference)
     expected = reference(tokens, **for_transformers).logits
     actual = run_torchtitan(model, tokens, for_torchtitan)
+    return report(model, expected, actual)
+
+
+def report(model, expected, actual):
     return {
         "difference": float((expected - actual).abs().max()),
         "spread": float(expected.std()),

@@ -30,8 +30,8 @@ export type OracleJob =
 	  }
 	| {
 			readonly kind: "fsdp2";
-			readonly model: string;
-			readonly checkpoint: string;
+			/** One after the other, in the same ranks. `model` is a directory that `transformers` loads. */
+			readonly loads: readonly { readonly model: string; readonly checkpoint: string }[];
 			readonly world_size: number;
 	  }
 	/** Tries parameters on a mesh of `fsdp` × `tp` ranks; `tp` and `fsdp` of a case are the dimensions they cut. */
@@ -52,8 +52,22 @@ export type OracleJob =
 			readonly directory: string;
 			readonly options?: { readonly [name: string]: unknown };
 	  }
+	/** Saves a tiny flux pipeline. */
+	| { readonly kind: "tiny-flux"; readonly directory: string }
+	/** Of a tiny model, makes a quantised one and what its numbers mean, in float32. */
+	| {
+			readonly kind: "quantise";
+			readonly method: "fp8" | "mxfp4";
+			readonly model: string;
+			readonly quantised: string;
+			readonly meant: string;
+	  }
 	/** Loads a checkpoint into torchtitan's own model and runs it and the model that it comes from. Needs torchtitan's `path`. */
-	| { readonly kind: "logits"; readonly model: string; readonly checkpoint: string }
+	| {
+			readonly kind: "logits" | "flux-logits";
+			readonly model: string;
+			readonly checkpoint: string;
+	  }
 	| {
 			readonly kind: "whole";
 			readonly checkpoint: string;
@@ -143,11 +157,14 @@ interface OracleAnswers {
 	readonly expected: { readonly keys: number };
 	readonly adapter: AdapterReport;
 	readonly load: LoadReport;
-	readonly fsdp2: LoadReport<Fsdp2RankReport>;
+	readonly fsdp2: readonly LoadReport<Fsdp2RankReport>[];
 	readonly storable: readonly StorableReport[];
 	readonly whole: WholeReport;
 	readonly tiny: { readonly transformers: string; readonly torch: string };
+	readonly "tiny-flux": Record<string, never>;
+	readonly quantise: Record<string, never>;
 	readonly logits: LogitsReport;
+	readonly "flux-logits": LogitsReport;
 }
 
 /** One Python process with torch imported once; answers jobs in the order they are asked. */

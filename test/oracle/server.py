@@ -31,10 +31,28 @@ def save_tiny_models(job):
     return tiny_models.save(job)
 
 
+def quantise(job):
+    import tiny_quantised
+
+    return tiny_quantised.quantise(job)
+
+
 def compare_logits(job):
     import logits
 
     return logits.compare(job)
+
+
+def save_flux(job):
+    import flux_logits
+
+    return flux_logits.save(job)
+
+
+def compare_flux(job):
+    import flux_logits
+
+    return flux_logits.compare(job)
 
 
 JOBS = {
@@ -46,7 +64,10 @@ JOBS = {
     "storable": storable.try_cases,
     "whole": whole.load_whole,
     "tiny": save_tiny_models,
+    "quantise": quantise,
     "logits": compare_logits,
+    "tiny-flux": save_flux,
+    "flux-logits": compare_flux,
 }
 
 

@@ -165,8 +165,9 @@ describe.skipIf("skip" in search)(`what torch makes of our checkpoints${why}`, (
 		"%s with Hugging Face's own names fills a transformers model under FSDP2",
 		async (model) => {
 			const checkpoint = await convert(`hf-${model}`, model, "--target", "hf", "--dp-shard", "4");
-			const job = { kind: "fsdp2", model: modelPath(model), checkpoint, world_size: 4 } as const;
-			const report = await oracle.ask(job);
+			const loads = [{ model: modelPath(model), checkpoint }];
+			const [report] = await oracle.ask({ kind: "fsdp2", loads, world_size: 4 });
+			if (report === undefined) throw new Error("no report");
 			expect(report.stored).toEqual(report.demanded);
 			for (const rank of report.ranks) {
 				expect(rank).toMatchObject({

@@ -4,7 +4,7 @@ import { findPython } from "../support/python.ts";
 import { runCli } from "../support/run-cli.ts";
 import { findTorchtitan, type TitanRelease } from "../support/torchtitan.ts";
 import { Resources, temporaryDirectory } from "./conversion.ts";
-import { Oracle } from "./oracle.ts";
+import { type LogitsReport, Oracle } from "./oracle.ts";
 
 const search = findPython(["torch", "transformers", "safetensors"]);
 const titan = findTorchtitan();
@@ -33,7 +33,17 @@ const CASES: readonly Case[] = [
 	{ model: "qwen3", keys: 25 },
 	{ model: "qwen3-tied", keys: 25 },
 	{ model: "qwen3_moe", keys: 29 },
+	{ model: "deepseek_v3", keys: 49 },
+	{ model: "deepseek_v3-q", keys: 43 },
+	{ model: "kimi_k2", keys: 92 },
+	{ model: "gpt_oss", keys: 39 },
 ];
+
+const QUANTISED = [
+	{ model: "deepseek_v3", method: "fp8", keys: 49 },
+	{ model: "qwen3", method: "fp8", keys: 25 },
+	{ model: "gpt_oss", method: "mxfp4", keys: 39 },
+] as const;
 
 describe.skipIf(skip !== undefined)(
 	`torchtitan's models say of our checkpoints what transformers says of the source${why}`,
@@ -58,23 +68,49 @@ describe.skipIf(skip !== undefined)(
 			return oracle;
 		}
 
+		const modelPath = (model: string) => join(folder, "models", model);
+
 		async function convert(model: string, ...flags: readonly string[]): Promise<string> {
 			const checkpoint = join(folder, `${model}.${flags.length}`);
 			const { code, stderr } = await runCli(
-				[join(folder, "models", model), "--out", checkpoint, "--dp-shard", "2", ...flags],
-				{ HF_HOME: join(folder, "home") },
+				[modelPath(model), "--out", checkpoint, "--dp-shard", "2", "--threads", "1", ...flags],
+				{},
 			);
 			expect(stderr, "the command line fails").toSatisfy(() => code === 0);
 			return checkpoint;
 		}
 
-		it.each(CASES)("$model", async ({ model, keys, release = "0.3", flags = [] }) => {
-			const checkpoint = await convert(model, ...flags);
-			const path = join(folder, "models", model);
-			const report = await oracleOf(release).ask({ kind: "logits", model: path, checkpoint });
+		function expectEqual(report: LogitsReport, keys: number): void {
 			expect(report).toMatchObject({ finite: true, keys });
 			expect(report.spread).toBeGreaterThan(0.5);
 			expect(report.difference).toBeLessThan(NOISE * report.spread);
+		}
+
+		it.each(CASES)("$model", async ({ model, keys, release = "0.3", flags = [] }) => {
+			const checkpoint = await convert(model, ...flags);
+			const job = { kind: "logits", model: modelPath(model), checkpoint } as const;
+			expectEqual(await oracleOf(release).ask(job), keys);
+		});
+
+		it("flux", async () => {
+			const oracle = oracleOf("0.3");
+			const model = modelPath("flux");
+			await oracle.ask({ kind: "tiny-flux", directory: model });
+			const checkpoint = await convert("flux");
+			expectEqual(await oracle.ask({ kind: "flux-logits", model, checkpoint }), 80);
+		});
+
+		it.each(QUANTISED)("$model, quantised: $method", async ({ model, method, keys }) => {
+			const oracle = oracleOf("0.3");
+			const path = modelPath(model);
+			const quantised = `${path}.${method}`;
+			const meant = `${path}.meant`;
+			await oracle.ask({ kind: "quantise", method, model: path, quantised, meant });
+			const checkpoint = await convert(`${model}.${method}`, "--dtype", "float32");
+			expectEqual(await oracle.ask({ kind: "logits", model: meant, checkpoint }), keys);
+			// What was lost when it was quantised is seen: so are smaller mistakes than a wrong map.
+			const before = await oracle.ask({ kind: "logits", model: path, checkpoint });
+			expect(before.difference).toBeGreaterThan(0.1 * before.spread);
 		});
 	},
 );

@@ -60,6 +60,7 @@ ABSENT = {
     },
     "0.3": {
         "torchtitan.distributed.minimal_async_ep.kernels": {},
+        "torchtitan.models.flux.flux_datasets": {},
         "fla.modules.conv.triton.ops": {"CausalConv1dFunction": torch.autograd.Function},
         "fla.ops.gated_delta_rule": {"chunk_gated_delta_rule": gated_delta_rule},
         "fla.ops.gated_delta_rule.chunk": {"ChunkGatedDeltaRuleFunction": torch.autograd.Function},
@@ -106,6 +107,7 @@ def import_models():
         flex_attention._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = True
         # Its parallel layouts are checked against a mesh, which one process does not have.
         importlib.import_module("torchtitan.distributed.utils").set_spmd_backend("partial_dtensor")
+        importlib.import_module("torchtitan_flux")
         return importlib.import_module("torchtitan_models")
 
 

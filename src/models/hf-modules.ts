@@ -1,0 +1,187 @@
+import { HfStreamDcpError } from "../core/errors.ts";
+import { concat, type Expr, stack } from "../core/expr.ts";
+import { isRecord, textField } from "./json.ts";
+import { type Bindings, fillPattern, matchPattern, type Pattern } from "./pattern.ts";
+
+/**
+ * How the files of some architectures become the parameters of the modules of transformers 5, which holds experts fused and the
+ * towers of models with vision below `model.`. The files on the Hub, and those of `save_pretrained`, keep the names of
+ * transformers 4. Everything in it is JSON.
+ */
+interface ModuleNames {
+	/** `model_type`s of `config.json`. */
+	readonly modelTypes: readonly string[];
+	/** The first whose `before` fits a name renames it. */
+	readonly renames?: readonly { readonly before: Pattern; readonly after: Pattern }[];
+	readonly fused?: readonly FusedExperts[];
+}
+
+/** Matrices of single experts, stacked along a new first axis; several kinds of them one below the other. */
+interface FusedExperts {
+	readonly target: Pattern;
+	/** Names after the renames, with the hole `{expert}`; `*` carries over to `target`. */
+	readonly parts: readonly Pattern[];
+}
+
+function fusedExperts(gate: string, up: string, down: string): readonly FusedExperts[] {
+	const of = (name: string): Pattern => `*.mlp.experts.{expert}.${name}.weight`;
+	return [
+		{ target: "*.mlp.experts.gate_up_proj", parts: [of(gate), of(up)] },
+		{ target: "*.mlp.experts.down_proj", parts: [of(down)] },
+	];
+}
+
+/**
+ * Model types of a row are converted alike in transformers 5.23, `conversion_mapping.py`; real modules of at least one of each row
+ * prove it in `test/oracle/transformers-modules.test.ts`.
+ */
+const MODULE_NAMES: readonly ModuleNames[] = [
+	{
+		modelTypes: ["mixtral", "minimax"],
+		renames: [{ before: "*.block_sparse_moe.*", after: "*.mlp.*" }],
+		fused: fusedExperts("w1", "w3", "w2"),
+	},
+	{
+		modelTypes: [
+			"afmoe",
+			"cohere2_moe",
+			"deepseek_v2",
+			"deepseek_v3",
+			"deepseek_v32",
+			"dots1",
+			"flex_olmo",
+			"glm4_moe",
+			"glm4_moe_lite",
+			"glm_moe_dsa",
+			"mellum",
+			"olmoe",
+			"qwen2_moe",
+			"qwen3_5_moe",
+			"qwen3_moe",
+			"qwen3_next",
+			"solar_open",
+		],
+		fused: fusedExperts("gate_proj", "up_proj", "down_proj"),
+	},
+	{
+		modelTypes: ["aya_vision", "gemma3", "got_ocr2", "internvl", "llava", "mistral3", "paligemma"],
+		renames: [
+			{ before: "language_model.lm_head.*", after: "lm_head.*" },
+			{ before: "language_model.model.*", after: "model.language_model.*" },
+			{ before: "vision_tower.vision_model.*", after: "model.vision_tower.*" },
+			{ before: "vision_tower.*", after: "model.vision_tower.*" },
+			{ before: "multi_modal_projector.*", after: "model.multi_modal_projector.*" },
+		],
+	},
+	{
+		modelTypes: ["qwen2_vl", "qwen2_5_vl"],
+		renames: [
+			{ before: "visual.*", after: "model.visual.*" },
+			{ before: "model.language_model.*", after: "model.language_model.*" },
+			{ before: "model.visual.*", after: "model.visual.*" },
+			{ before: "model.*", after: "model.language_model.*" },
+		],
+	},
+];
+
+/**
+ * `tensors`, by the names of the modules of transformers 5 that load them, in the same order; a fused tensor stands where the
+ * first of its parts did. Architectures whose modules are called as their files keep their names.
+ *
+ * @throws {HfStreamDcpError} `NAMES_UNRESOLVED` when experts of a layer are missing.
+ */
+export function nameModules(
+	config: unknown,
+	tensors: ReadonlyMap<string, Expr>,
+): ReadonlyMap<string, Expr> {
+	const modelType = isRecord(config) ? textField(config, "model_type") : undefined;
+	const rules = MODULE_NAMES.find(({ modelTypes }) => modelTypes.includes(modelType ?? ""));
+	if (rules === undefined) return tensors;
+	const named = new Map<string, Expr | Fusion>();
+	for (const [name, expr] of tensors) {
+		const renamed = rename(rules, name);
+		const place = placeOf(rules, renamed);
+		if (place === undefined) named.set(renamed, expr);
+		else addPart(named, place, expr);
+	}
+	return new Map(
+		[...named].map(([name, made]) => [name, made instanceof Fusion ? made.fuse(name) : made]),
+	);
+}
+
+function rename({ renames = [] }: ModuleNames, name: string): string {
+	for (const { before, after } of renames) {
+		const bindings = matchPattern(before, name);
+		if (bindings !== undefined) return fillPattern(after, bindings);
+	}
+	return name;
+}
+
+/** Which part of which expert of a fused tensor a source tensor is. */
+interface Place {
+	readonly target: string;
+	readonly parts: number;
+	readonly part: number;
+	readonly expert: number;
+}
+
+function placeOf({ fused = [] }: ModuleNames, name: string): Place | undefined {
+	for (const { target, parts } of fused) {
+		for (const [part, pattern] of parts.entries()) {
+			const bindings: Bindings | undefined = matchPattern(pattern, name);
+			if (bindings === undefined) continue;
+			return {
+				target: fillPattern(target, bindings),
+				parts: parts.length,
+				part,
+				expert: Number(bindings.get("expert")),
+			};
+		}
+	}
+	return undefined;
+}
+
+function addPart(named: Map<string, Expr | Fusion>, place: Place, expr: Expr): void {
+	let fusion = named.get(place.target);
+	if (!(fusion instanceof Fusion)) {
+		fusion = new Fusion(place.parts);
+		named.set(place.target, fusion);
+	}
+	fusion.add(place, expr);
+}
+
+/** The experts of one layer while they are being found. */
+class Fusion {
+	readonly #parts: readonly Map<number, Expr>[];
+
+	constructor(parts: number) {
+		this.#parts = Array.from({ length: parts }, () => new Map());
+	}
+
+	add({ part, expert }: Place, expr: Expr): void {
+		this.#parts[part]?.set(expert, expr);
+	}
+
+	fuse(target: string): Expr {
+		const count = 1 + Math.max(...this.#parts.flatMap((experts) => [...experts.keys()]));
+		const stacks = this.#parts.map((experts) => {
+			const inOrder = Array.from({ length: count }, (_, expert) => experts.get(expert));
+			if (!inOrder.every((expr) => expr !== undefined)) throw missingExperts(target, inOrder);
+			return stack(inOrder, 0);
+		});
+		const [only, ...others] = stacks;
+		return only !== undefined && others.length === 0 ? only : concat(stacks, 1);
+	}
+}
+
+function missingExperts(target: string, inOrder: readonly (Expr | undefined)[]): HfStreamDcpError {
+	const missing = inOrder.flatMap((expr, expert) => (expr === undefined ? [expert] : []));
+	return new HfStreamDcpError(
+		"NAMES_UNRESOLVED",
+		`${target} needs experts 0 to ${inOrder.length - 1}; the source lacks ${missing.length} of them, the first is ${missing[0]}`,
+		{
+			hint: "Check that the repository is complete; --target hf keeps its names.",
+			facts: { target, missing },
+		},
+	);
+}
