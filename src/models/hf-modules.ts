@@ -24,11 +24,14 @@ interface FusedExperts {
 }
 
 function fusedExperts(gate: string, up: string, down: string): readonly FusedExperts[] {
-	const of = (name: string): Pattern => `*.mlp.experts.{expert}.${name}.weight`;
 	return [
-		{ target: "*.mlp.experts.gate_up_proj", parts: [of(gate), of(up)] },
-		{ target: "*.mlp.experts.down_proj", parts: [of(down)] },
+		{ target: "*.mlp.experts.gate_up_proj", parts: [expertOf(gate), expertOf(up)] },
+		{ target: "*.mlp.experts.down_proj", parts: [expertOf(down)] },
 	];
+}
+
+function expertOf(projection: string): Pattern {
+	return `*.mlp.experts.{expert}.${projection}.weight`;
 }
 
 /**

@@ -292,8 +292,10 @@ def build(name):
     """The model in float32, the same at every call."""
     architecture, config = MODELS[name]()
     config.dtype = torch.float32
+    seed = sum(name.encode())
+    torch.manual_seed(seed)
     model = architecture(config).eval()
-    generator = torch.Generator().manual_seed(sum(name.encode()))
+    generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
         draw_parameter(parameter, generator)
     model.get_input_embeddings().weight.normal_(generator=generator)
