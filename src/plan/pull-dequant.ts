@@ -2,6 +2,7 @@ import type { DequantExpr } from "../core/expr.ts";
 import type { DequantDim, DequantPiece } from "../core/ports.ts";
 import type { DequantDtype } from "../core/quantisation.ts";
 import { at, contiguousStrides } from "../core/shape.ts";
+import { type Segment, straightSegments } from "./block-segments.ts";
 import { type AxisIndex, divideAxis, type IndexMap } from "./index-map.ts";
 
 /** The pieces that make the elements of `map`, whose axes are those of the value of `expr`. Cut where the scale is not affine. */
@@ -10,21 +11,37 @@ export function dequantPieces(
 	map: IndexMap,
 	targetDtype: DequantDtype,
 ): readonly DequantPiece[] {
+	const segments = straightSegments(expr, map) ?? segmentsOf(expr, map);
+	return segments.map(({ sourceOffset, scaleOffset, targetOffset, dims }) => ({
+		kind: "dequant",
+		source: expr.weight.name,
+		codec: expr.codec,
+		scales: expr.scales.name,
+		scaleCodec: expr.scaleCodec,
+		targetDtype,
+		sourceOffset,
+		scaleOffset,
+		targetOffset,
+		dims: mergedDims(dims),
+	}));
+}
+
+/** The segments of any map. */
+function segmentsOf(expr: DequantExpr, map: IndexMap): readonly Segment[] {
 	return divideIntoBlocks(expr, map).map((divided) => {
 		const { elements, scales } = axesOf(expr, divided);
 		const source = linear(elements, expr.shape, divided);
 		const scale = linear(scales, expr.scales.shape, divided);
 		return {
-			kind: "dequant",
-			source: expr.weight.name,
-			codec: expr.codec,
-			scales: expr.scales.name,
-			scaleCodec: expr.scaleCodec,
-			targetDtype,
 			sourceOffset: source.offset,
 			scaleOffset: scale.offset,
 			targetOffset: divided.targetOffset,
-			dims: mergedDims(divided, source.strides, scale.strides),
+			dims: divided.loops.map(({ size, targetStride }, l) => ({
+				size,
+				sourceStride: at(source.strides, l),
+				targetStride,
+				scaleStride: at(scale.strides, l),
+			})),
 		};
 	});
 }
@@ -81,18 +98,8 @@ function linear(
 }
 
 /** As `mergedDims` of `pull.ts`, with neighbours contiguous on all three sides. */
-function mergedDims(
-	{ loops }: IndexMap,
-	sourceStrides: readonly number[],
-	scaleStrides: readonly number[],
-): DequantDim[] {
+function mergedDims(loops: readonly DequantDim[]): DequantDim[] {
 	const dims = loops
-		.map(({ size, targetStride }, l) => ({
-			size,
-			sourceStride: at(sourceStrides, l),
-			targetStride,
-			scaleStride: at(scaleStrides, l),
-		}))
 		.filter(({ size }) => size > 1)
 		.toSorted((a, b) => b.targetStride - a.targetStride);
 	const merged: DequantDim[] = [];

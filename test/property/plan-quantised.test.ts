@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { dequantFp8Block, dequantMxfp4 } from "../../src/core/dequant.ts";
+import { dequantFp8Block } from "../../src/core/dequant.ts";
 import {
 	concat,
 	type Expr,
@@ -18,24 +18,24 @@ import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import { runPlan } from "../../src/stream/run-plan.ts";
 import { checkPlan } from "../support/check-plan.ts";
 import { evaluateExpr, takeBox } from "../support/naive-expr.ts";
-import { gridLayout, mapFor, plainFormat, sourceFor } from "../support/plan-fixtures.ts";
+import {
+	fp8,
+	gridLayout,
+	mapFor,
+	mxfp4,
+	plainFormat,
+	sourceFor,
+} from "../support/plan-fixtures.ts";
 import { memorySink, memorySource, randomFiles } from "../support/stream-fakes.ts";
 
 const backend = createCpuBackend();
 
 const E = 4;
 
-function fp8(name: string, shape: readonly number[], block: readonly number[]): Expr {
+function blocked(name: string, shape: readonly number[], block: readonly number[]): Expr {
 	const blocks = shape.map((size, d) => Math.ceil(size / block[d]!));
 	const scales = source(`${name}_scale_inv`, "float32", blocks);
 	return dequantFp8Block(source(name, "float8_e4m3fn", shape), scales, block);
-}
-
-function mxfp4(name: string, outer: readonly number[], groups: number): Expr {
-	return dequantMxfp4(
-		source(`${name}_blocks`, "uint8", [...outer, groups, 16]),
-		source(`${name}_scales`, "uint8", [...outer, groups]),
-	);
 }
 
 /**
@@ -43,21 +43,24 @@ function mxfp4(name: string, outer: readonly number[], groups: number): Expr {
  * inside a block, experts that are stacked or stored as one tensor, fused or interleaved or transposed.
  */
 function layer(prefix: string): Expr[] {
-	const kv = fp8(`${prefix}.kv`, [22, 12], [8, 8]);
+	const kv = fp8(`${prefix}.kv`, [22, 12]);
 	const gateUp = mxfp4(`${prefix}.gate_up`, [E, 12], 2);
 	const pairs = reshape(gateUp, [E, 6, 2, 64]);
 	const interleaved = (index: number): Expr =>
 		reshape(slice(pairs, 2, index, index + 1), [E, 6, 64]);
-	const heads = reshape(fp8(`${prefix}.q`, [24, 20], [8, 8]), [3, 2, 4, 20]);
+	const heads = reshape(fp8(`${prefix}.q`, [24, 20]), [3, 2, 4, 20]);
 	return [
-		fp8(`${prefix}.o`, [25, 30], [4, 6]),
-		fp8(`${prefix}.whole`, [3, 10, 9], [1, 4, 4]),
+		blocked(`${prefix}.o`, [25, 30], [4, 6]),
+		blocked(`${prefix}.whole`, [3, 10, 9], [1, 4, 4]),
 		slice(kv, 0, 0, 10),
 		slice(kv, 0, 10, 22),
 		reshape(permute(heads, [0, 2, 1, 3]), [24, 20]),
-		concat([fp8(`${prefix}.w1`, [20, 12], [8, 4]), fp8(`${prefix}.w3`, [20, 12], [8, 4])], 0),
+		concat(
+			[blocked(`${prefix}.w1`, [20, 12], [8, 4]), blocked(`${prefix}.w3`, [20, 12], [8, 4])],
+			0,
+		),
 		stack(
-			Array.from({ length: E }, (_, e) => fp8(`${prefix}.experts.${e}`, [20, 24], [8, 8])),
+			Array.from({ length: E }, (_, e) => fp8(`${prefix}.experts.${e}`, [20, 24])),
 			0,
 		),
 		interleaved(0),

@@ -1,9 +1,17 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { GatherPiece } from "../../src/core/ports.ts";
-import { boxNumel, type Box } from "../../src/core/box.ts";
+import { type Box, boxNumel, wholeBox } from "../../src/core/box.ts";
+import { dequantFp8Block, dequantMxfp4 } from "../../src/core/dequant.ts";
+import { itemBytes } from "../../src/core/dtype.ts";
+import { permute, slice, source } from "../../src/core/expr.ts";
+import type { DequantOp, GatherPiece } from "../../src/core/ports.ts";
+import { numel } from "../../src/core/shape.ts";
+import { pull } from "../../src/plan/pull.ts";
+import { dequant } from "../../src/stream/cpu/dequant.ts";
 import { layOut, locate } from "../../src/stream/locate.ts";
 import { placeIn, windowsOf } from "../../src/stream/windows.ts";
+import { runNaively } from "../support/naive-pieces.ts";
+import { randomBytes } from "../support/stream-fakes.ts";
 
 /** Source and target element of everything a piece moves, `first` counted from the start of the staged bytes. */
 function moves(piece: GatherPiece, first: number): Map<number, number> {
@@ -95,6 +103,75 @@ describe("locate", () => {
 				}
 			}),
 			{ numRuns: 300 },
+		);
+	});
+
+	test("finds elements and their scales, wherever the ranges of either end", () => {
+		const cases = fc.record({
+			rows: fc.integer({ min: 1, max: 9 }),
+			groups: fc.integer({ min: 1, max: 3 }),
+			isPacked: fc.boolean(),
+			isTransposed: fc.boolean(),
+			corner: fc.tuple(fc.nat(8), fc.nat(95)),
+			// Where ranges end, and what lies between them in the staging memory.
+			coin: fc.infiniteStream(fc.nat(7)),
+		});
+		fc.assert(
+			fc.property(cases, ({ rows, groups, isPacked, isTransposed, corner, coin }) => {
+				const columns = 32 * groups;
+				const whole = isPacked
+					? dequantMxfp4(
+							source("w", "uint8", [rows, groups, 16]),
+							source("s", "uint8", [rows, groups]),
+						)
+					: dequantFp8Block(
+							source("w", "float8_e4m3fn", [rows, columns]),
+							source("s", "float32", [Math.ceil(rows / 4), Math.ceil(columns / 24)]),
+							[4, 24],
+						);
+				const [top, left] = [corner[0] % rows, corner[1] % columns];
+				const part = slice(slice(whole, 0, top, rows), 1, left, columns);
+				const expr = isTransposed ? permute(part, [1, 0]) : part;
+				const box = wholeBox(expr.shape);
+				const files = [whole.weight, whole.scales].map(({ shape, dtype }, file) =>
+					randomBytes(numel(shape) * itemBytes(dtype), file + rows),
+				);
+				const widths = [1, isPacked ? 1 : 4];
+				const ranges = files.flatMap((bytes, file) => {
+					const ends: number[] = [];
+					for (let end = widths[file]!; end < bytes.length; end += widths[file]!) {
+						if (coin.next().value === 0) ends.push(end);
+					}
+					return [...ends, bytes.length].map((end, i) => ({ file, start: ends[i - 1] ?? 0, end }));
+				});
+				const staged = layOut(
+					ranges,
+					ranges.map(() => 64 * (coin.next().value as number)),
+				);
+				const staging = new Uint8Array(4096 * (ranges.length + 1) + 1024);
+				for (const { file, start, end, stagingOffset } of staged) {
+					staging.set(files[file]!.subarray(start, end), stagingOffset);
+				}
+				const pieces = pull(expr, box);
+				const places = new Map([
+					["w", { file: 0, begin: 0, tied: false }],
+					["s", { file: 1, begin: 0, tied: false }],
+				]);
+				const [expected, found] = [0, 0].map(() => new Uint8Array(4 * boxNumel(box)));
+				for (const piece of pieces) {
+					const read = (name: string, offset: number, bytes: number): Uint8Array =>
+						files[places.get(name)!.file]!.subarray(offset, offset + bytes);
+					runNaively(piece, read, expected!);
+				}
+				let count = 0;
+				for (const op of locate(pieces, places, staged)) {
+					dequant(op as DequantOp, staging, found!);
+					count += op.piece.dims.reduce((product, { size }) => product * size, 1);
+				}
+				expect(count).toBe(boxNumel(box));
+				expect(Buffer.from(found!).equals(expected!)).toBe(true);
+			}),
+			{ numRuns: 300, interruptAfterTimeLimit: 15_000 },
 		);
 	});
 

@@ -19,7 +19,14 @@ import type { Plan } from "../../src/plan/types.ts";
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import { runPlan } from "../../src/stream/run-plan.ts";
 import { arbitraryExpr, leavesOf } from "../support/arbitrary-expr.ts";
-import { gridLayout, mapFor, plainFormat, sourceFor } from "../support/plan-fixtures.ts";
+import {
+	fp8,
+	gridLayout,
+	mapFor,
+	mxfp4,
+	plainFormat,
+	sourceFor,
+} from "../support/plan-fixtures.ts";
 import {
 	expectedData,
 	type Faults,
@@ -59,6 +66,8 @@ function modelExprs(): Expr[] {
 		source("steps", "int64", []),
 		source("none", "float32", [0, 4]),
 		embed,
+		fp8("fp8", [22, 20]),
+		permute(mxfp4("mxfp4", [2, 10], 1), [0, 2, 1]),
 	];
 }
 

@@ -1,3 +1,4 @@
+import { dequantFp8Block, dequantMxfp4 } from "../../src/core/dequant.ts";
 import { type Expr, fill, permute, slice, source, sourcesOf, stack } from "../../src/core/expr.ts";
 import { itemBytes } from "../../src/core/dtype.ts";
 import type { Layout, Shard } from "../../src/core/layout.ts";
@@ -95,7 +96,32 @@ export function gridLayout(parts: readonly number[], replicas = 1): Layout {
 	};
 }
 
-/** Every way in which tiles and entries hang together: interleaved transposes, stacks, constants, a tied and an empty tensor. */
+/** FP8 weights in blocks of 8 × 8, and what `core/dequant.ts` makes of them. */
+export function fp8(name: string, shape: Shape): Expr {
+	const scales = source(
+		`${name}_scale_inv`,
+		"float32",
+		shape.map((size) => Math.ceil(size / 8)),
+	);
+	return dequantFp8Block(
+		source(name, "float8_e4m3fn", shape),
+		scales,
+		shape.map(() => 8),
+	);
+}
+
+/** MXFP4 weights of `32 · groups` columns. */
+export function mxfp4(name: string, outer: Shape, groups: number): Expr {
+	return dequantMxfp4(
+		source(`${name}_blocks`, "uint8", [...outer, groups, 16]),
+		source(`${name}_scales`, "uint8", [...outer, groups]),
+	);
+}
+
+/**
+ * Every way in which tiles and entries hang together: interleaved transposes, stacks, constants, a tied and an empty tensor, scales
+ * that neighbouring rows share.
+ */
 export function tangledExprs(): Expr[] {
 	const s = (name: string, shape: Shape): Expr => source(name, "bfloat16", shape);
 	const gateUp = s("gate_up", [3, 24, 40]);
@@ -112,5 +138,7 @@ export function tangledExprs(): Expr[] {
 		fill([3], 0, "float32"),
 		source("none", "float32", [0, 4]),
 		embed,
+		fp8("fp8", [22, 20]),
+		permute(mxfp4("mxfp4", [2, 10], 1), [0, 2, 1]),
 	];
 }
