@@ -17,6 +17,12 @@ export interface Family {
 	/** Key of `config.json` that holds the text model's part, when the export has one: `text_config`. */
 	readonly configKey?: string | undefined;
 	/**
+	 * What targets there are. `torchtitan`: those of `--target torchtitan…`; keys are the newest torchtitan names, and its rules cut
+	 * them. `fsdp`: the one target `own`, whose keys are the family's and of which FSDP2 cuts dimension 0, unless the command gives
+	 * another layout. @default "torchtitan"
+	 */
+	readonly layout?: "torchtitan" | "fsdp" | undefined;
+	/**
 	 * What source names may begin with before the rules' patterns. The one under which most rules find a tensor is taken. An
 	 * {@link UnderItem} has its own.
 	 */
