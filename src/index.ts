@@ -17,6 +17,20 @@ export {
 	type WorkerIdentity,
 } from "./options.ts";
 export { listFamilies, listTargets } from "./models/map-model.ts";
+export {
+	checkFamily,
+	type CheckFamilyOptions,
+	type FamilyProblem,
+	type FamilyReport,
+} from "./conversion/family/check-family.ts";
+export { isFamilyFile } from "./conversion/family/read-family.ts";
+export { defineFamily, type FamilyInput } from "./models/schema/parse-family.ts";
+export { builtInFamily } from "./models/registry.ts";
+export type { DropRule, Family, FamilyItem } from "./models/family.ts";
+export type { NumberRule, NumberText } from "./models/numbers.ts";
+export type { Pattern } from "./models/pattern.ts";
+export type { Template } from "./models/template.ts";
+export type { Coverage, DroppedTensors } from "./plan/coverage.ts";
 export type { ParallelismInput } from "./layout/parallelism.ts";
 export type { TargetDtype } from "./plan/create-plan.ts";
 export type {

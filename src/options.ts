@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { HfStreamDcpError } from "./core/errors.ts";
 import type { EventListener } from "./core/events.ts";
+import type { Family } from "./models/family.ts";
 import type { ParallelismInput } from "./layout/parallelism.ts";
 import type { TargetDtype } from "./plan/create-plan.ts";
 import type { ThreadsOption } from "./threads/choose-threads.ts";
@@ -14,11 +15,14 @@ export interface ConversionOptions {
 	readonly repo: string;
 	/** Branch, tag or commit on the Hub. @default "main" */
 	readonly revision?: string | undefined;
-	/** Name of the model family; chosen by `config.json` when left out. */
-	readonly family?: string | undefined;
 	/**
-	 * Name of the key profile: which names and layout rules the trainer uses. @default "torchtitan"; with `like`, the one that spells
-	 * names as that checkpoint does
+	 * Name of a built-in model family; the path of a family file, `./my-family.json` or `./my-family.mjs`; or a family. Chosen by
+	 * `config.json` when left out.
+	 */
+	readonly family?: string | Family | undefined;
+	/**
+	 * Name of the key profile: which names and layout rules the trainer uses. @default "torchtitan", and "own" for a family with
+	 * `layout: "fsdp"`; with `like`, the one that spells names as that checkpoint does
 	 */
 	readonly target?: string | undefined;
 	/**
@@ -84,7 +88,7 @@ export interface WorkerIdentity {
 	readonly count: number;
 }
 
-/** Default of `target`: the newest torchtitan profile. */
+/** Default of `target`: the newest torchtitan profile. A family file may have another. */
 export const DEFAULT_TARGET = "torchtitan";
 
 /** Default of `memoryBytes`: 256 MiB. */
@@ -262,10 +266,22 @@ const ranks: Field<number[]> = v.pipe(
 
 const DTYPE_CHOICES = ["keep", "bfloat16", "float16", "float32"] as const;
 
+const FAMILY_MESSAGE =
+	"expected the name of a model family, the path of a family file, or a family";
+
+/** What is wrong with a family itself is found, all of it, when it is read. */
+const family: Field<string | Family> = v.union(
+	[
+		v.pipe(v.string(), v.trim(), v.nonEmpty(FAMILY_MESSAGE)),
+		v.custom<Family>((value) => typeof value === "object" && value !== null, FAMILY_MESSAGE),
+	],
+	FAMILY_MESSAGE,
+);
+
 const conversionEntries = {
 	repo: nonEmptyText("a Hub repository such as org/name, or a directory"),
 	revision: v.optional(nonEmptyText("a branch, a tag or a commit")),
-	family: v.optional(nonEmptyText("the name of a model family")),
+	family: v.optional(family),
 	target: v.optional(nonEmptyText("the name of a key profile")),
 	dtype: v.optional(v.picklist(DTYPE_CHOICES, `expected one of ${DTYPE_CHOICES.join(", ")}`)),
 	keepQuantized: v.optional(v.boolean("expected true or false"), false),

@@ -1,5 +1,7 @@
 import { type Command, Option } from "commander";
 import { HfStreamDcpError } from "../index.ts";
+import { expandHome } from "./expand-home.ts";
+import type { CliIo } from "./io.ts";
 
 /** A parsed command line by attribute name; flags that were not given are absent. */
 export type FlagValues = { readonly [attribute: string]: unknown };
@@ -138,13 +140,21 @@ function helpTerm(option: Option): string {
 	return option.flags.replace(TORCHTITAN_PREFIX, "");
 }
 
-/** Adds the flags that decide a plan. */
-export function addConversionFlags(command: Command): Command {
-	command
-		.configureHelp({ optionTerm: helpTerm })
+/** Adds the flags that decide what is made of which source. */
+export function addFamilyFlags(command: Command): Command {
+	return command
 		.option("--revision <ref>", "branch, tag or commit on the Hub (default: main)")
 		.option("--target <profile>", "key profile of the trainer; listed below (default: torchtitan)")
-		.option("--family <name>", "model family; listed below (default: by config.json)")
+		.option(
+			"--family <name|file>",
+			"model family, listed below, or a file: ./my-family.json (default: by config.json)",
+		);
+}
+
+/** Adds the flags that decide a plan. */
+export function addConversionFlags(command: Command): Command {
+	command.configureHelp({ optionTerm: helpTerm });
+	addFamilyFlags(command)
 		.option("--dtype <dtype>", "keep, bfloat16, float16 or float32 (default: keep)")
 		.option("--keep-quantized", "store FP8, MXFP4, … weights and their scales as they are")
 		.option(
@@ -207,16 +217,28 @@ export function readLayoutFlags(values: FlagValues): { readonly [key: string]: s
 	return result;
 }
 
+/** What {@link addFamilyFlags} added, for the options gate. */
+export function readFamilyFlags(
+	values: FlagValues,
+	env: CliIo["env"],
+): { readonly [key: string]: unknown } {
+	const { family } = values;
+	return {
+		revision: values["revision"],
+		target: values["target"],
+		family: typeof family === "string" ? expandHome(family, env) : family,
+	};
+}
+
 /** The options object of a command line, for the options gate: flags that were not given are left out. */
 export function readConversionFlags(
 	repo: string,
 	values: FlagValues,
+	env: CliIo["env"],
 ): { readonly [key: string]: unknown } {
 	return {
 		repo,
-		revision: values["revision"],
-		target: values["target"],
-		family: values["family"],
+		...readFamilyFlags(values, env),
 		dtype: values["dtype"],
 		keepQuantized: values["keepQuantized"],
 		like: values["like"],

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { VERSION } from "../index.ts";
 import { addConvertCommand } from "./commands/convert-command.ts";
 import { addDemoCommand } from "./commands/demo-command.ts";
+import { addFamilyCommand } from "./commands/family-command.ts";
 import { addInspectCommand } from "./commands/inspect-command.ts";
 import { addPlanCommand } from "./commands/plan-command.ts";
 import { normaliseArguments } from "./flags.ts";
@@ -34,6 +35,7 @@ export function createProgram(io: CliIo, format: LogFormat = "text"): Command {
 	const convert = addConvertCommand(program, io);
 	addPlanCommand(program, io);
 	addInspectCommand(program, io);
+	addFamilyCommand(program, io);
 	addDemoCommand(program, io);
 	return program.addHelpText("after", () => `\n${flagsHelp(convert)}${referenceHelp()}`);
 }

@@ -1,4 +1,4 @@
-import type { Plan, Preparation } from "../index.ts";
+import type { Coverage, Plan, Preparation } from "../index.ts";
 import { formatBytes, formatCount, formatMemory, formatTable, plural } from "./format.ts";
 import { originRows } from "./render-origin.ts";
 import { firstOf, summariseNotes } from "./summarise-notes.ts";
@@ -62,7 +62,7 @@ function localCostRows({ local }: Preparation): string[][] {
 }
 
 /** `org/name @ 0123456789ab` or the directory. */
-export function describeSource(source: Plan["source"]): string {
+export function describeSource(source: Pick<Plan["source"], "repo" | "commit">): string {
 	return source.commit === "local" ? source.repo : `${source.repo} @ ${source.commit.slice(0, 12)}`;
 }
 
@@ -70,6 +70,18 @@ export function describeSource(source: Plan["source"]): string {
 function memoryOf({ threads, workers }: Preparation): number {
 	const first = threads.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
 	return workers.reduce((most, { memoryBytes }) => Math.max(most, memoryBytes), first);
+}
+
+/** `used 1,087, each element once; tied 1; dropped 400 vision_model.*, 12 multi_modal_projector.*` */
+export function describeCoverage({ used, tied, dropped }: Coverage): string {
+	const patterns = dropped.map(
+		({ reason, tensors }) => `${formatCount(tensors)} ${reason.split(": ")[0] ?? reason}`,
+	);
+	return [
+		`used ${formatCount(used)}, each element once`,
+		...(tied > 0 ? [`tied ${formatCount(tied)}`] : []),
+		...(patterns.length > 0 ? [`dropped ${patterns.join(", ")}`] : []),
+	].join("; ");
 }
 
 /** The plan as a table for people; no line break at the end. */
@@ -83,6 +95,7 @@ export function renderPlan(preparation: Preparation): string {
 			"",
 			`${plural(source.files.length, "file")}, ${plural(source.tensors.length, "tensor")}, ${formatBytes(preparation.headerBytes)} of headers read`,
 		],
+		["", describeCoverage(preparation.coverage)],
 		["target", `${plan.target}, family ${plan.family}`],
 		["mesh", plan.layout],
 		...originRows(preparation.layoutOrigin),

@@ -7,7 +7,7 @@ import { createPlacedLayout } from "../layout/placed-layout.ts";
 import { mapModel } from "../models/map-model.ts";
 import { matchKeys } from "../models/match-keys.ts";
 import { targetsToTry } from "../models/spellings.ts";
-import { type ConversionOptions, DEFAULT_TARGET } from "../options.ts";
+import type { ConversionOptions } from "../options.ts";
 import type { LayoutChoice } from "./layout-choice.ts";
 
 /** Where a layout that is not made from a mesh came from, and what of it was not used. */
@@ -34,6 +34,7 @@ export interface ArrangedModel {
 	readonly origin: LayoutOrigin | undefined;
 }
 
+/** With the family read. */
 type ModelOptions = Pick<ConversionOptions, "family" | "target" | "dtype" | "keepQuantized">;
 
 /**
@@ -46,7 +47,7 @@ export function arrangeModel(
 	options: ModelOptions,
 	choice: LayoutChoice,
 ): ArrangedModel {
-	const { target = DEFAULT_TARGET, dtype } = options;
+	const { target, dtype } = options;
 	if (choice.kind === "like") return arrangeLike(source, options, choice);
 	const map = mapTo(target, source, options, choice);
 	if (choice.kind === "mesh") {
@@ -68,7 +69,7 @@ export function arrangeModel(
 }
 
 function mapTo(
-	target: string,
+	target: string | undefined,
 	source: Source,
 	{ family, dtype, keepQuantized }: ModelOptions,
 	{ kind }: LayoutChoice,

@@ -21,6 +21,7 @@ import { VERSION } from "../version.ts";
 import { countEvents, type EventCounts } from "../threads/count-events.ts";
 import { demandOf, planConversion } from "./plan-conversion.ts";
 import { commandOf, jobPlanOf } from "./job-plan.ts";
+import { readFamily } from "./family/read-family.ts";
 import { type ConvertSummary, type FoundSummary, workOf } from "./summary.ts";
 
 /**
@@ -29,8 +30,9 @@ import { type ConvertSummary, type FoundSummary, workOf } from "./summary.ts";
  *
  * @throws {HfStreamDcpError} see `docs/errors.md`; no `.metadata` is written then, and the same call continues.
  */
-export async function convert(options: ConvertOptions): Promise<ConvertSummary | FoundSummary> {
+export async function convert(input: ConvertOptions): Promise<ConvertSummary | FoundSummary> {
 	const started = performance.now();
+	const options = { ...input, family: await readFamily(input.family) };
 	const counts = countEvents(emitTo(options.onEvent));
 	const { onEvent } = counts;
 	const directory = resolve(options.out);

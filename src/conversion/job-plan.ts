@@ -1,25 +1,30 @@
 import { createHash } from "node:crypto";
 import type { CommandFacts } from "../job/manifest.ts";
 import type { JobPlan } from "../job/prepare.ts";
+import { defaultTargetOf, familyFacts } from "./family/family-facts.ts";
 import { formatRanks, ranksOf } from "./local-output.ts";
-import { type ConvertOptions, DEFAULT_TARGET } from "../options.ts";
+import type { ConvertOptions } from "../options.ts";
 import { identityLines } from "../plan/plan-id.ts";
 import type { Plan } from "../plan/types.ts";
 import { VERSION } from "../version.ts";
 import type { ShareFacts } from "../plan/share-facts.ts";
 import type { LayoutChoice } from "./layout-choice.ts";
 
-/** What makes a command the same command. Where the model's path leads is the same on all machines of a job. */
+/**
+ * What makes a command the same command. Where the model's path leads is the same on all machines of a job.
+ *
+ * @param options - With the family read.
+ */
 export function commandOf(options: ConvertOptions, choice: LayoutChoice): CommandFacts {
-	const { repo, revision = "main", family = "by config.json" } = options;
+	const { repo, revision = "main", family } = options;
 	const isLike = choice.kind === "like";
-	const { target = isLike ? "as the layout spells it" : DEFAULT_TARGET } = options;
+	const { target = isLike ? "as the layout spells it" : defaultTargetOf(family) } = options;
 	const { dtype = choice.kind === "mesh" ? "keep" : "as the layout says" } = options;
 	const ranks = ranksOf(options, choice.worldSize);
 	return {
 		model: repo,
 		revision,
-		family,
+		...familyFacts(family),
 		target,
 		dtype,
 		...(options.keepQuantized ? { quantized: "kept" } : {}),

@@ -28,6 +28,7 @@ export interface PlannedConversion {
 /**
  * Opens a source and plans its conversion.
  *
+ * @param options - With the family read.
  * @param choice - What decides the layout.
  * @param shares - Into how many the plan is cut.
  * @throws {HfStreamDcpError} every error of the source, the family, the layout and the plan.

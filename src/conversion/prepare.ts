@@ -8,11 +8,13 @@ import {
 	ownPlanOf,
 	plannedLocally,
 } from "./local-output.ts";
+import { readFamily } from "./family/read-family.ts";
 import type { LayoutOrigin } from "./arrange-model.ts";
 import { readLayoutChoice } from "./layout-choice.ts";
 import { ranksOfWorker } from "../plan/held-entries.ts";
 import type { ConversionOptions } from "../options.ts";
 import { checkpointIndexOf } from "../plan/checkpoint-index.ts";
+import { type Coverage, coverageOf } from "../plan/coverage.ts";
 import { shareOf } from "../plan/share.ts";
 import type { Balance } from "../plan/share-facts.ts";
 import { type PlannedWorker, plannedWorkersOf } from "./planned-workers.ts";
@@ -26,6 +28,8 @@ export interface Preparation extends AsyncDisposable {
 	readonly plan: Plan;
 	/** Where the bytes come from. */
 	readonly sourceKind: OpenedSource["kind"];
+	/** What becomes of every source tensor. */
+	readonly coverage: Coverage;
 	/** Header bytes read from the source. */
 	readonly headerBytes: number;
 	/** Size of `.metadata`. */
@@ -61,7 +65,8 @@ export interface PrepareOptions extends ConversionOptions {
  *
  * @throws {HfStreamDcpError} every error of the source, the family, the layout and the plan; see `docs/errors.md`.
  */
-export async function prepareConversion(options: PrepareOptions): Promise<Preparation> {
+export async function prepareConversion(input: PrepareOptions): Promise<Preparation> {
+	const options = { ...input, family: await readFamily(input.family) };
 	const onEvent = emitTo(options.onEvent);
 	const open = (): Promise<OpenedSource> => inspectSource({ ...options, onEvent });
 	const { workers = 1, localOutput = false } = options;
@@ -78,6 +83,7 @@ export async function prepareConversion(options: PrepareOptions): Promise<Prepar
 	return {
 		plan,
 		sourceKind: opened.kind,
+		coverage: coverageOf(opened.source, plan),
 		headerBytes: opened.headerBytes,
 		metadataBytes: encodeMetadata(checkpointIndexOf(plan)).length,
 		wholeQkvBytes,

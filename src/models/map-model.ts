@@ -13,16 +13,16 @@ import { applyMerges } from "./merge.ts";
 import { createNumbers, type Numbers } from "./numbers.ts";
 import { type LogicalTensors, logicalTensors, type QuantisedUse } from "./quantised/logical.ts";
 import { chooseFamily, HF_FAMILY } from "./registry.ts";
-import { HF_TARGET, isHfTarget, resolveTarget } from "./target.ts";
+import { HF_TARGET, isHfTarget, NEWEST_TARGET, resolveTarget, targetOf } from "./target.ts";
 import { isResolved, unresolvedError, type Unresolved } from "./unresolved.ts";
 
 /** What is mapped to what. */
 export interface MapModelOptions {
 	readonly source: Source;
-	/** Name of the family; chosen by `config.json` when left out. */
-	readonly family?: string | undefined;
-	/** A target as {@link resolveTarget} reads it. */
-	readonly target: string;
+	/** Name of a built-in family, or a family; chosen by `config.json` when left out. */
+	readonly family?: string | Family | undefined;
+	/** A target as {@link targetOf} reads it; the family's own when left out. */
+	readonly target?: string | undefined;
 	/** What the checkpoint's floats are stored as; here it matters only for weights that are quantised. @default "keep": bfloat16 */
 	readonly dtype?: QuantisedUse["dtype"] | undefined;
 	/** Whether quantised weights and their scales are stored as they are. @default false */
@@ -42,12 +42,15 @@ export function mapModel(options: MapModelOptions): ModelMap {
 	checkHfPair(options);
 	checkKeepQuantized(options);
 	const { dtype = "keep", keepQuantized = false } = options;
-	if (isHfTarget(options.target)) {
+	if (options.target !== undefined && isHfTarget(options.target)) {
 		const { tensors } = logicalTensors(source, { dtype, keepQuantized });
 		return mapHf(source.config, tensors, resolveTarget(options.target, HF_FAMILY));
 	}
-	const family = chooseFamily(options.family, source.config);
-	const target = resolveTarget(options.target, family.name);
+	const family =
+		typeof options.family === "object"
+			? options.family
+			: chooseFamily(options.family, source.config);
+	const target = targetOf(options.target, family);
 	const config = isRecord(source.config) ? source.config : {};
 	const logical = logicalTensors(source, { dtype, keepQuantized });
 
@@ -88,8 +91,8 @@ export function mapModel(options: MapModelOptions): ModelMap {
 		target: target.id,
 		facts: {
 			layers: numbers.evaluate("layers"),
-			attentionHeads: numbers.evaluate("heads"),
-			keyValueHeads: numbers.evaluate("kv_heads"),
+			attentionHeads: countOf(family, numbers, "heads"),
+			keyValueHeads: countOf(family, numbers, "kv_heads"),
 			...(family.otherHeads && { otherHeads: otherHeadsOf(family.otherHeads, numbers) }),
 			experts: expertsOf(family, numbers),
 			tiedEmbeddings: family.unties !== true && hasTie(ties, result.made),
@@ -102,20 +105,25 @@ export function mapModel(options: MapModelOptions): ModelMap {
 	};
 }
 
-function checkHfPair({ family, target }: MapModelOptions): void {
-	if (isHfTarget(target) && family !== undefined && family !== HF_FAMILY) {
-		throw new HfStreamDcpError("OPTIONS_INVALID", `--target hf keeps names; it has no ${family}`, {
+function checkHfPair({ family, target = NEWEST_TARGET }: MapModelOptions): void {
+	const name = typeof family === "object" ? family.name : family;
+	if (isHfTarget(target) && name !== undefined && name !== HF_FAMILY) {
+		throw new HfStreamDcpError("OPTIONS_INVALID", `--target hf keeps names; it has no ${name}`, {
 			hint: "Leave out --family.",
 		});
 	}
-	if (!isHfTarget(target) && family === HF_FAMILY) {
+	if (!isHfTarget(target) && name === HF_FAMILY) {
 		throw new HfStreamDcpError("OPTIONS_INVALID", `the family hf has no names for ${target}`, {
 			hint: "Use --target hf.",
 		});
 	}
 }
 
-function checkKeepQuantized({ keepQuantized, target, dtype = "keep" }: MapModelOptions): void {
+function checkKeepQuantized({
+	keepQuantized,
+	target = NEWEST_TARGET,
+	dtype = "keep",
+}: MapModelOptions): void {
 	if (keepQuantized !== true) return;
 	if (target !== HF_TARGET) {
 		throw new HfStreamDcpError(
@@ -136,6 +144,11 @@ function checkKeepQuantized({ keepQuantized, target, dtype = "keep" }: MapModelO
 function textConfig(family: Family, config: JsonRecord): JsonRecord {
 	const inner = family.configKey === undefined ? undefined : config[family.configKey];
 	return isRecord(inner) ? inner : config;
+}
+
+/** A number that torchtitan's layout asks for; 0 where a family for another trainer has none. */
+function countOf(family: Family, numbers: Numbers, name: string): number {
+	return Object.hasOwn(family.numbers, name) ? numbers.evaluate(name) : 0;
 }
 
 function expertsOf(family: Family, numbers: Numbers): number {

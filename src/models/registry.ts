@@ -49,12 +49,21 @@ export function chooseFamily(name: string | undefined, config: unknown): Family 
 		name === undefined ? familyOf(config) : FAMILIES.find((family) => family.name === name);
 	if (found !== undefined) return found;
 	throw new HfStreamDcpError("FAMILY_UNKNOWN", describeUnknown(name, config), {
-		hint: `Known families: ${FAMILIES.map((family) => family.name).join(", ")}. --family <name> uses one of them all the same; --target hf keeps the names of any architecture.`,
+		hint: `Known families: ${FAMILIES.map((family) => family.name).join(", ")}. --family <name> uses one of them all the same, --family ./my-family.json one of your own; --target hf keeps the names of any architecture.`,
 		facts: {
 			family: name,
 			modelType: isRecord(config) ? textField(config, "model_type") : undefined,
 		},
 	});
+}
+
+/**
+ * The built-in family called `name`, to start one of one's own from. It is JSON.
+ *
+ * @throws {HfStreamDcpError} `FAMILY_UNKNOWN` when there is none.
+ */
+export function builtInFamily(name: string): Family {
+	return chooseFamily(name, undefined);
 }
 
 function familyOf(config: unknown): Family | undefined {

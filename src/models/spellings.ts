@@ -1,7 +1,8 @@
 import { isHfStreamDcpError } from "../core/errors.ts";
+import type { Family } from "./family.ts";
 import { chooseFamily, HF_FAMILY } from "./registry.ts";
 import { RELEASES } from "./releases.ts";
-import { HF_TARGET, type ResolvedTarget, resolveTarget } from "./target.ts";
+import { HF_TARGET, OWN_TARGET, type ResolvedTarget, resolveTarget } from "./target.ts";
 
 /** What may follow a release; the first is what it does by itself. */
 const VARIANTS = ["", "+fused", "+unfused", "+mtp", "+fused+mtp", "+unfused+mtp"] as const;
@@ -13,8 +14,14 @@ const VARIANTS = ["", "+fused", "+unfused", "+mtp", "+fused+mtp", "+unfused+mtp"
  * @param family - As the user gives it.
  * @param config - The model's `config.json`.
  */
-export function targetsToTry(family: string | undefined, config: unknown): readonly string[] {
+export function targetsToTry(
+	family: string | Family | undefined,
+	config: unknown,
+): readonly string[] {
 	if (family === HF_FAMILY) return [HF_TARGET];
+	if (typeof family === "object") {
+		return family.layout === "fsdp" ? [OWN_TARGET] : spellingsOf(family.name);
+	}
 	let spellings: readonly string[];
 	try {
 		spellings = spellingsOf(chooseFamily(family, config).name);

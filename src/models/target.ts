@@ -1,13 +1,13 @@
 import { HfStreamDcpError } from "../core/errors.ts";
 import type { LayoutRules } from "../core/layout.ts";
-import type { Feature } from "./family.ts";
+import type { Family, Feature } from "./family.ts";
 import { fillPattern, matchPattern } from "./pattern.ts";
 import type { Merge, Release } from "./release.ts";
 import { FAMILY_LIVES, type FamilyLife, KNOWN_UNTIL, RELEASES } from "./releases.ts";
 
 /** A `--target` that was understood, for one family. */
 export interface ResolvedTarget {
-	/** Its one spelling: `torchtitan@2026-06`, `torchtitan@2026-08-18+unfused`, `hf`. */
+	/** Its one spelling: `torchtitan@2026-06`, `torchtitan@2026-08-18+unfused`, `hf`, `own`. */
 	readonly id: string;
 	/** Spells a key of the newest release as the target does. */
 	readonly spell: (key: string) => string;
@@ -39,12 +39,48 @@ const HF: ResolvedTarget = {
 	},
 };
 
+/** The target of families that bring keys of their own. */
+export const OWN_TARGET = "own";
+
+/** Target of a family when the command names none. */
+export const NEWEST_TARGET = "torchtitan";
+
 const TARGET = /^torchtitan(?:@([^+]*))?(?:\+(fused|unfused))?(\+mtp)?$/;
 const DATE = /^\d{4}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?$/;
 
 /** Whether `target` is one of Hugging Face's names, for which there are no families. */
 export function isHfTarget(target: string): boolean {
 	return target === HF_TARGET || target === HF_MODULES;
+}
+
+/**
+ * The target of a command for `family`, which may have keys of its own.
+ *
+ * @param target - What the command says; `undefined` when it leaves that to the family.
+ * @throws {HfStreamDcpError} `OPTIONS_INVALID` when the family does not have that target; as {@link resolveTarget}.
+ */
+export function targetOf(
+	target: string | undefined,
+	{ name, layout = "torchtitan" }: Pick<Family, "name" | "layout">,
+): ResolvedTarget {
+	if (layout === "fsdp") {
+		if (target === undefined || target === OWN_TARGET) return { ...HF, id: OWN_TARGET };
+		throw new HfStreamDcpError(
+			"OPTIONS_INVALID",
+			`the family ${name} has keys of its own (its layout is fsdp), and none for ${target}`,
+			{ hint: `Leave out --target, or say --target ${OWN_TARGET}.` },
+		);
+	}
+	if (target === OWN_TARGET) {
+		throw new HfStreamDcpError(
+			"OPTIONS_INVALID",
+			`the family ${name} has torchtitan's keys, and no others`,
+			{
+				hint: `Leave out --target ${OWN_TARGET}: it is for a family file that says "layout": "fsdp".`,
+			},
+		);
+	}
+	return resolveTarget(target ?? NEWEST_TARGET, name);
 }
 
 /**
@@ -197,7 +233,7 @@ function assertAlive(target: string, day: string, family: string): void {
 function unknownTarget(target: string): HfStreamDcpError {
 	const ids = RELEASES.map((release) => `torchtitan@${release.id}`).toReversed();
 	return new HfStreamDcpError("OPTIONS_INVALID", `there is no target ${JSON.stringify(target)}`, {
-		hint: `Targets: torchtitan, ${ids.join(", ")}, any torchtitan@YYYY-MM-DD, each with +fused or +unfused, and with +mtp; hf, hf@5.`,
+		hint: `Targets: torchtitan, ${ids.join(", ")}, any torchtitan@YYYY-MM-DD, each with +fused or +unfused, and with +mtp; hf, hf@5; own.`,
 	});
 }
 
@@ -214,6 +250,7 @@ export function listTargets(): readonly string[] {
 		["…+mtp", "with the layers for multi-token prediction, which are left out otherwise"],
 		["hf", "names as in the source, for Hugging Face modules under FSDP2"],
 		["hf@5", "names of the modules of transformers 5: experts fused, towers below model."],
+		[OWN_TARGET, "keys of a family file that has its own, under FSDP2; its default"],
 	];
 	const width = Math.max(...lines.map(([id]) => id.length));
 	return lines.map(([id, summary]) => `${id.padEnd(width)}  ${summary}`);

@@ -22,6 +22,7 @@ test("users install few packages, and none of them binary", () => {
 	expect(Object.keys(PACKAGE.dependencies)).toEqual([
 		"@huggingface/hub",
 		"commander",
+		"jsonc-parser",
 		"p-limit",
 		"undici",
 		"valibot",

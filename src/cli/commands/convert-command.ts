@@ -76,7 +76,7 @@ function readOptions(
 	{ index, count, local, isBound = false }: LaunchedWorker,
 ): ConvertOptions {
 	return parseConvertOptions({
-		...readConversionFlags(repo, values),
+		...readConversionFlags(repo, values, io.env),
 		out: expandHome(String(values["out"]), io.env),
 		overwrite: values["overwrite"] ?? false,
 		worker: { index, count },

@@ -33,7 +33,7 @@ export function addPlanCommand(program: Command, io: CliIo): void {
 		.addHelpText("after", referenceHelp)
 		.action(async (repo: string, values: FlagValues) => {
 			const options = parseConversionOptions({
-				...readConversionFlags(repo, values),
+				...readConversionFlags(repo, values, io.env),
 				environment: io.env,
 			});
 			await runPlanCommand(

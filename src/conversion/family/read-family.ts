@@ -7,14 +7,6 @@ import { formatPath } from "../../models/schema/issue.ts";
 import { familyInvalid, parseFamily } from "../../models/schema/parse-family.ts";
 import { parseFamilyText } from "../../models/schema/family-text.ts";
 
-/** The family that a command asks for. */
-export type ChosenFamily =
-	| { readonly kind: "byConfig" }
-	/** One of ours. */
-	| { readonly kind: "builtIn"; readonly name: string }
-	/** Somebody's own, checked. */
-	| { readonly kind: "own"; readonly family: Family };
-
 const TEXT_EXTENSIONS: readonly string[] = [".json", ".jsonc"];
 const MODULE_EXTENSIONS: readonly string[] = [".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"];
 
@@ -32,29 +24,28 @@ export function isFamilyFile(text: string): boolean {
 /**
  * Reads the family that options ask for: by name, as a file, or as an object.
  *
+ * @returns The name of a built-in family as it is; a file or an object as a family that was checked.
  * @throws {HfStreamDcpError} `FAMILY_UNKNOWN` when the file is not there, `FAMILY_INVALID` when it cannot be used.
  */
-export async function readFamily(choice: string | object | undefined): Promise<ChosenFamily> {
-	if (choice === undefined) return { kind: "byConfig" };
-	if (typeof choice !== "string") return own(fromObject(choice, "the family"));
-	if (!isFamilyFile(choice)) return { kind: "builtIn", name: choice };
+export async function readFamily(
+	choice: string | object | undefined,
+): Promise<string | Family | undefined> {
+	if (choice === undefined) return undefined;
+	if (typeof choice !== "string") return fromObject(choice, "the family");
+	if (!isFamilyFile(choice)) return choice;
 	const extension = extname(choice).toLowerCase();
 	if (MODULE_EXTENSIONS.includes(extension)) {
 		// Read first, so that a missing file is told from a module that misses another.
 		await readFamilyText(choice);
-		return own(fromObject(await importDefault(choice), choice));
+		return fromObject(await importDefault(choice), choice);
 	}
 	if (TEXT_EXTENSIONS.includes(extension)) {
-		return own(parseFamilyText(await readFamilyText(choice), choice));
+		return parseFamilyText(await readFamilyText(choice), choice);
 	}
 	const allowed = [...TEXT_EXTENSIONS, ...MODULE_EXTENSIONS].join(", ");
 	throw new HfStreamDcpError("FAMILY_UNKNOWN", `${choice} is no file of a family`, {
 		hint: `A family file ends in ${allowed}; a name without a / is that of a built-in family.`,
 	});
-}
-
-function own(family: Family): ChosenFamily {
-	return { kind: "own", family };
 }
 
 async function readFamilyText(path: string): Promise<string> {
@@ -95,7 +86,9 @@ async function importDefault(path: string): Promise<unknown> {
 function fromObject(value: unknown, what: string): Family {
 	const { family, issues = [] } = parseFamily(plain(value));
 	if (family !== undefined) return family;
-	const lines = issues.map(({ path, message }) => `${formatPath(path) || "the family"}: ${message}`);
+	const lines = issues.map(
+		({ path, message }) => `${formatPath(path) || "the family"}: ${message}`,
+	);
 	throw familyInvalid(what, lines, issues);
 }
 

@@ -1,6 +1,13 @@
 import { isRecord, type JsonRecord } from "../json.ts";
 import { checkItems, checkPrefixes } from "./check-items.ts";
-import { checkBraces, checkNumber, factorsOf, holesIn, NUMBER_NAME, type Scope } from "./check-text.ts";
+import {
+	checkBraces,
+	checkNumber,
+	factorsOf,
+	holesIn,
+	NUMBER_NAME,
+	type Scope,
+} from "./check-text.ts";
 import { ITEM_KINDS, KEYS, TEMPLATE_KINDS } from "./entries.ts";
 import { type FamilyIssue, type Path, type Report, suggest } from "./issue.ts";
 
@@ -81,7 +88,10 @@ function checkDrops(value: unknown, scope: Scope, report: Report): void {
 		if (typeof pattern !== "string") return;
 		checkBraces(pattern, [...path, "pattern"], report);
 		if (/^\**$/.test(pattern)) {
-			report([...path, "pattern"], "drops everything: name what is not needed, so that the rest is proven");
+			report(
+				[...path, "pattern"],
+				"drops everything: name what is not needed, so that the rest is proven",
+			);
 		}
 		const key = JSON.stringify([pattern, where]);
 		const before = seen.get(key);

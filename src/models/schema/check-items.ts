@@ -1,6 +1,13 @@
 import { isRecord, type JsonRecord } from "../json.ts";
 import { bindHole, checkTemplate } from "./check-template.ts";
-import { checkNumber, checkPattern, checkShape, factorsOf, holesIn, type Scope } from "./check-text.ts";
+import {
+	checkNumber,
+	checkPattern,
+	checkShape,
+	factorsOf,
+	holesIn,
+	type Scope,
+} from "./check-text.ts";
 import { formatPath, type Path, type Report } from "./issue.ts";
 
 /** Where an item stands. */

@@ -1,5 +1,12 @@
 import { isRecord, type JsonRecord } from "../json.ts";
-import { checkNumber, checkPattern, checkShape, HOLE_NAME, holesIn, type Scope } from "./check-text.ts";
+import {
+	checkNumber,
+	checkPattern,
+	checkShape,
+	HOLE_NAME,
+	holesIn,
+	type Scope,
+} from "./check-text.ts";
 import type { Path, Report } from "./issue.ts";
 
 /**
@@ -60,7 +67,10 @@ function checkStack(
 		bindHole(over, [...path, "over"], scope, report);
 		holes.add(over);
 		if (!templateHoles(of).has(over)) {
-			report([...path, "of"], `nothing in it has the hole {${over}}, so that all parts are the same`);
+			report(
+				[...path, "of"],
+				`nothing in it has the hole {${over}}, so that all parts are the same`,
+			);
 		}
 	}
 	const innerRank = rank === undefined ? undefined : rank - 1;
@@ -104,8 +114,8 @@ function checkAxis(
 
 function checkAxes(axes: unknown, path: Path, rank: number | undefined, report: Report): void {
 	if (!Array.isArray(axes)) return;
-	const sorted = axes.toSorted();
-	if (sorted.some((axis, index) => axis !== index)) {
+	const isOrder = axes.every((_, axis) => axes.includes(axis));
+	if (!isOrder) {
 		report(path, `[${axes.join(", ")}] is no order of axes: each of 0 to ${axes.length - 1} once`);
 	} else checkRank(axes, path, rank, report);
 }
@@ -127,9 +137,11 @@ function checkSpan(value: JsonRecord, path: Path, scope: Scope, report: Report):
 	const { start, end } = value;
 	checkNumber(start, [...path, "start"], scope, report);
 	checkNumber(end, [...path, "end"], scope, report);
-	const isEmpty =
-		start === end || (typeof start === "number" && typeof end === "number" && end < start);
-	if (isEmpty && start !== undefined) {
-		report([...path, "end"], `from ${String(start)} up to but not including ${String(end)} is nothing`);
+	const ends = [start, end].filter((one) => typeof one === "number" || typeof one === "string");
+	const [first, last] = ends;
+	if (first === undefined || last === undefined) return;
+	const isReversed = typeof first === "number" && typeof last === "number" && last < first;
+	if (first === last || isReversed) {
+		report([...path, "end"], `from ${first} up to but not including ${last} is nothing`);
 	}
 }

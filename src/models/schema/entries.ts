@@ -23,7 +23,11 @@ const pattern = text('a name with holes, such as "layers.{layer}.weight"');
 const plainText = v.string("expected text");
 
 const AXIS_MESSAGE = "expected an axis: a whole number, counted from 0";
-const axis = v.pipe(v.number(AXIS_MESSAGE), v.safeInteger(AXIS_MESSAGE), v.minValue(0, AXIS_MESSAGE));
+const axis = v.pipe(
+	v.number(AXIS_MESSAGE),
+	v.safeInteger(AXIS_MESSAGE),
+	v.minValue(0, AXIS_MESSAGE),
+);
 
 const NUMBER_MESSAGE =
 	'expected a number: a whole number, or text such as "heads * head_dim" of names, whole numbers, +, * and /';
@@ -45,6 +49,8 @@ const ALL_DTYPES = Object.keys(DTYPES) as Dtype[];
 const dtype = v.picklist(ALL_DTYPES, `expected one of ${ALL_DTYPES.join(", ")}`);
 
 const hole = text("the name of a hole");
+
+const feature = v.picklist(["mtp"], 'expected the name of a feature: "mtp"');
 
 /** Any template: the name of a source, or a node. Which of them it is, the value tells, so that what is wrong with a node is said of it. */
 const template: v.GenericSchema<Template> = v.lazy((input) =>
@@ -111,10 +117,7 @@ const ITEM_ENTRIES = {
 		hole,
 		count: numberText,
 		also: v.optional(
-			v.pipe(
-				v.record(v.string(), numberText, "expected holes and what they are"),
-				v.readonly(),
-			),
+			v.pipe(v.record(v.string(), numberText, "expected holes and what they are"), v.readonly()),
 		),
 		items,
 	},
@@ -129,7 +132,7 @@ const ITEM_ENTRIES = {
 	under: { kind: v.literal("under"), prefixes, items },
 	when: {
 		kind: v.literal("when"),
-		feature: v.picklist(["mtp"], 'expected the name of a feature: "mtp"'),
+		feature,
 		items,
 	},
 } as const satisfies {
@@ -166,6 +169,7 @@ const DROP_ENTRIES = {
 			v.readonly(),
 		),
 	),
+	unless: v.optional(feature),
 	reason: text("a reason, for people"),
 } as const satisfies Entries<DropRule>;
 
@@ -176,9 +180,7 @@ const FAMILY_ENTRIES = {
 	modelTypes: v.optional(texts, []),
 	architectures: v.optional(texts, []),
 	configKey: v.optional(text("a key of config.json")),
-	layout: v.optional(
-		v.picklist(["torchtitan", "fsdp"], 'expected "torchtitan" or "fsdp"'),
-	),
+	layout: v.optional(v.picklist(["torchtitan", "fsdp"], 'expected "torchtitan" or "fsdp"')),
 	prefixes: v.optional(prefixes, [""]),
 	numbers: v.pipe(
 		v.record(v.string(), v.strictObject(NUMBER_ENTRIES), "expected names and their numbers"),
@@ -186,16 +188,15 @@ const FAMILY_ENTRIES = {
 	),
 	unties: v.optional(v.boolean("expected true or false")),
 	items: v.pipe(items, v.nonEmpty("expected at least one item")),
-	drops: v.optional(
-		v.pipe(v.array(v.strictObject(DROP_ENTRIES), LIST_MESSAGE), v.readonly()),
-		[],
-	),
-} as const satisfies { readonly [K in keyof Required<Family>]: v.GenericSchema<unknown, Family[K]> };
+	drops: v.optional(v.pipe(v.array(v.strictObject(DROP_ENTRIES), LIST_MESSAGE), v.readonly()), []),
+} as const satisfies {
+	readonly [K in keyof Required<Family>]: v.GenericSchema<unknown, Family[K]>;
+};
 
 /** A whole family. `$schema` is for editors. */
 export const familySchema: v.GenericSchema<unknown, Family> = v.pipe(
 	v.strictObject({ $schema: v.optional(plainText), ...FAMILY_ENTRIES }, "expected a family"),
-	v.transform(({ $schema: _, ...family }): Family => family),
+	v.transform(({ $schema: _unused, ...family }): Family => family),
 );
 
 /** Whether two types have the same values. */
@@ -221,16 +222,17 @@ type Kinds<Tables, Union extends { readonly kind: string }> = {
 		: K;
 }[Union["kind"]];
 
-/** What the schema and the types of families disagree about. */
-type Differences =
-	| Kinds<typeof TEMPLATE_ENTRIES, TemplateNode>
-	| Kinds<typeof ITEM_ENTRIES, FamilyItem>
-	| Different<typeof NUMBER_ENTRIES, NumberRule>
-	| Different<typeof DROP_ENTRIES, DropRule>
-	| Different<typeof FAMILY_ENTRIES, Family>;
+/** What the schema and the types of families disagree about, table by table. */
+interface Differences {
+	readonly templates: Kinds<typeof TEMPLATE_ENTRIES, TemplateNode>;
+	readonly items: Kinds<typeof ITEM_ENTRIES, FamilyItem>;
+	readonly numbers: Different<typeof NUMBER_ENTRIES, NumberRule>;
+	readonly drops: Different<typeof DROP_ENTRIES, DropRule>;
+	readonly families: Different<typeof FAMILY_ENTRIES, Family>;
+}
 
 /** Empty, and compiles only as long as schema and types agree. */
-export const DIFFERENCES: readonly never[] = [] as readonly Differences[];
+export const DIFFERENCES: readonly never[] = [] as readonly Differences[keyof Differences][];
 
 /** The keys that an object of a family may have: a template node or an item by its kind, or one of the others by what it is. */
 export const KEYS: { readonly [what: string]: readonly string[] } = Object.fromEntries(

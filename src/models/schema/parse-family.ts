@@ -44,7 +44,8 @@ function issueOf(issue: v.BaseIssue<unknown>): readonly FamilyIssue[] {
 	if (type === "strict_object") {
 		// Keys that nothing reads are reported by the checks, all of them.
 		if (expected === "never") return [];
-		if (expected === "Object") return [{ path, message: `expected an object, got ${shown(input)}` }];
+		if (expected === "Object")
+			return [{ path, message: `expected an object, got ${shown(input)}` }];
 		return [{ path: path.slice(0, -1), message: `${String(path.at(-1))} is missing` }];
 	}
 	if (type === "variant") return [kindIssue(path, input, expected ?? "")];
