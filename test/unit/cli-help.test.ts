@@ -29,8 +29,8 @@ test("the flags of a conversion", () => {
 		  --revision <ref>                               branch, tag or commit on the Hub (default: main)
 		  --target <profile>                             key profile of the trainer; listed below (default:
 		                                                 torchtitan)
-		  --family <name>                                model family; listed below (default: by
-		                                                 config.json)
+		  --family <name|file>                           model family, listed below, or a file:
+		                                                 ./my-family.json (default: by config.json)
 		  --dtype <dtype>                                keep, bfloat16, float16 or float32 (default: keep)
 		  --keep-quantized                               store FP8, MXFP4, … weights and their scales as
 		                                                 they are

@@ -84,7 +84,7 @@ function checkDrops(value: unknown, scope: Scope, report: Report): void {
 	value.forEach((drop: unknown, index) => {
 		if (!isRecord(drop)) return;
 		const path: Path = ["drops", index];
-		const { pattern, where } = drop;
+		const { pattern, where, unless } = drop;
 		if (typeof pattern !== "string") return;
 		checkBraces(pattern, [...path, "pattern"], report);
 		if (/^\**$/.test(pattern)) {
@@ -93,7 +93,7 @@ function checkDrops(value: unknown, scope: Scope, report: Report): void {
 				"drops everything: name what is not needed, so that the rest is proven",
 			);
 		}
-		const key = JSON.stringify([pattern, where]);
+		const key = JSON.stringify([pattern, where, unless]);
 		const before = seen.get(key);
 		if (before === undefined) seen.set(key, index);
 		else report([...path, "pattern"], `is never asked: it is the same as drops[${before}]`);

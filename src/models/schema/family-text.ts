@@ -33,7 +33,7 @@ export function parseFamilyText(text: string, name: string): Family {
 			const words = printParseErrorCode(error).replaceAll(/(?<=[a-z])(?=[A-Z])/g, " ");
 			return `${lines.at(offset)}: no JSON: ${words.toLowerCase()}`;
 		});
-		throw familyInvalid(name, shown.length > 0 ? shown : ["is empty"], []);
+		throw familyInvalid(name, shown, []);
 	}
 	const { family, issues = [] } = parseFamily(getNodeValue(tree));
 	const doubled = doubledKeys(tree, []);

@@ -27,7 +27,8 @@ export function formatPath(path: Path): string {
 /** `; did you mean heads?`, or all that is allowed when there is nothing alike. */
 export function suggest(name: string, allowed: Iterable<string>): string {
 	const names = [...allowed];
-	const found = nearest(name, names);
+	const found =
+		nearest(name, names) ?? names.find((one) => one.startsWith(name) || name.startsWith(one));
 	if (found !== undefined) return `; did you mean ${found}?`;
 	return names.length === 0 ? "" : `; there are: ${names.join(", ")}`;
 }

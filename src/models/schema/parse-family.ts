@@ -16,6 +16,9 @@ export type ParsedFamily =
 
 /** Reads a family from JSON that was parsed already, and fills in what a family may leave out. */
 export function parseFamily(value: unknown): ParsedFamily {
+	if (!isRecord(value)) {
+		return { issues: [{ path: [], message: `expected an object, got ${shown(value)}` }] };
+	}
 	const tooDeep = deeperThan(value, MOST_LEVELS, []);
 	if (tooDeep !== undefined) {
 		return { issues: [{ path: tooDeep, message: "is nested too deep, or contains itself" }] };
@@ -77,7 +80,7 @@ function isInItems(path: Path): boolean {
 function shown(input: unknown): string {
 	if (input === undefined) return "nothing";
 	if (Array.isArray(input)) return "a list";
-	return isRecord(input) ? "an object" : JSON.stringify(input);
+	return isRecord(input) ? "an object" : (JSON.stringify(input) ?? typeof input);
 }
 
 /** What a family may leave out. */
