@@ -303,6 +303,13 @@ const BROKEN: readonly (readonly [string, Change, readonly string[]])[] = [
 		["numbers: there must be a number called kv_heads"],
 	],
 	[
+		"heads that are no number",
+		(f) => (f.otherHeads = { vision: "heads of the vision encoder" }),
+		[
+			"otherHeads.vision: there is no number vision; there are: layers, heads, kv_heads, hidden, extra",
+		],
+	],
+	[
 		"the minimum",
 		(f) => (f.numbers.extra.minimum = 2),
 		["numbers.extra.minimum: expected 0 or 1, got 2"],

@@ -28,6 +28,11 @@ export function checkMeaning(value: unknown): readonly FamilyIssue[] {
 	const scope: Scope = { holes: new Set(), numbers: new Set(Object.keys(numbers)) };
 	checkNumbers(numbers, scope, report);
 	checkNeeds(value, scope, report);
+	for (const name of isRecord(value["otherHeads"]) ? Object.keys(value["otherHeads"]) : []) {
+		if (scope.numbers.has(name)) continue;
+		const hint = suggest(name, scope.numbers);
+		report(["otherHeads", name], `there is no number ${name}${hint}`, true);
+	}
 	checkPrefixes(value["prefixes"], ["prefixes"], report);
 	checkItems(value["items"], ["items"], scope, report);
 	checkDrops(value["drops"], scope, report);

@@ -187,6 +187,12 @@ const FAMILY_ENTRIES = {
 		v.readonly(),
 	),
 	unties: v.optional(v.boolean("expected true or false")),
+	otherHeads: v.optional(
+		v.pipe(
+			v.record(v.string(), plainText, "expected names of numbers, and what they count"),
+			v.readonly(),
+		),
+	),
 	items: v.pipe(items, v.nonEmpty("expected at least one item")),
 	drops: v.optional(v.pipe(v.array(v.strictObject(DROP_ENTRIES), LIST_MESSAGE), v.readonly()), []),
 } as const satisfies {
