@@ -68,8 +68,10 @@ function describeUse(uses: readonly Use[], isTied: boolean): string | undefined 
 		return "it is used in more than one way";
 	}
 	const { as, elements } = first;
-	const own = uses.filter(({ recipe }) => recipe.isTied !== true);
-	const copies = uses.filter(({ recipe }) => recipe.isTied === true);
+	const untied = uses.filter(({ recipe }) => recipe.isTied !== true);
+	// A target may have the key of the copy alone.
+	const own = untied.length > 0 ? untied : [first];
+	const copies = uses.filter((use) => !own.includes(use));
 	if (copies.length > 0 && !isTied) return "it is stored again, though nothing ties it";
 	// A map that does not say which recipe stores it again is only held to using all of it.
 	const isCounted = as === "elements" && (!isTied || copies.length > 0);

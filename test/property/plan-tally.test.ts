@@ -237,6 +237,11 @@ describe("the use of a source", () => {
 		]);
 	});
 
+	test("tied: the copy alone is enough, as a target may have its key alone", () => {
+		const map = tiedMap(embed);
+		expect(misused([embed], { ...map, recipes: map.recipes.slice(1), tied: [] })).toEqual([]);
+	});
+
 	test("a copy of what nothing ties is an error", () => {
 		const map = { ...tiedMap(embed), tied: [] };
 		expect(misused([embed], map)).toEqual(["embed: it is stored again, though nothing ties it"]);
