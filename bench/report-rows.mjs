@@ -21,6 +21,11 @@ const SUMMARIES = [
 		cases: new RegExp(`^pipeline ${route}: .* / C .*, bytes per CPU-second$`),
 		isHighBad: false,
 	})),
+	{
+		figure: "value kernels: bytes per CPU-second, ours / torch",
+		cases: /^kernel .*: ours \/ torch, bytes per CPU-second$/,
+		isHighBad: false,
+	},
 	{ figure: "prepare: ours / floor", cases: /^prepare, .*: ours \/ floor$/, isHighBad: true },
 	{
 		figure: "prepare: (A) in bf16 / ours",

@@ -1,6 +1,6 @@
-// The stages of a conversion, each beside the best that others have: C, curl, dd, torch.
+// The stages of a conversion, each beside the best that others have: C, curl, dd, zlib.
 //
-//   npm run build && npm run bench:stages [-- --quick] [-- --only receive,pipeline,crc,write,kernels]
+//   npm run build && npm run bench:stages [-- --quick] [-- --only receive,pipeline,crc,write]
 //
 // Writes bench/results/stages.json, or quick/stages.json, when all stages ran. Ends with 1 when outputs that must be equal are not.
 import { parseArgs } from "node:util";
@@ -10,7 +10,6 @@ import { formatRows, makeSkip, writeResults } from "./lib/results.mjs";
 import { scratchFolder, writeNoise } from "./lib/scratch.mjs";
 import { findPython, findTool } from "./lib/tools.mjs";
 import { measureChecksums } from "./stages/checksum.mjs";
-import { measureKernels } from "./stages/kernels.mjs";
 import { measurePipeline } from "./stages/pipeline.mjs";
 import { measureReceiving } from "./stages/receive.mjs";
 import { serveModel } from "./stages/served.mjs";
@@ -18,7 +17,7 @@ import { measureWriting } from "./stages/write.mjs";
 import { llama3, smallLlama3 } from "./synthetic-model.mjs";
 
 const MiB = 2 ** 20;
-const STAGES = ["crc", "kernels", "write", "receive", "pipeline"];
+const STAGES = ["crc", "write", "receive", "pipeline"];
 
 const { values } = parseArgs({
 	options: {
@@ -64,11 +63,9 @@ async function overTheNetwork() {
 
 async function onTheMachine() {
 	await writeNoise(noiseFile, 64 * MiB, 3);
-	const kernels = { pairs: isQuick ? 3 : 11, folder, sourceBytes: (isQuick ? 16 : 32) * MiB };
 	const writing = { pairs, noiseFile, entries: isQuick ? 2 : 8, disk };
 	return [
 		...(await stage("crc", () => measureChecksums({ pairs, noiseFile, repeats: 4 }))),
-		...(await stage("kernels", () => measureKernels(kernels))),
 		...(await stage("write", () => measureWriting(writing))),
 	];
 }
@@ -78,7 +75,7 @@ try {
 	const rows = [...(await onTheMachine()), ...(await overTheNetwork())];
 	const seconds = (performance.now() - begun) / 1000;
 	const what =
-		"stages of a conversion beside C, curl, dd and torch; ratios above 1 mean that ours is better";
+		"stages of a conversion beside C, curl, dd and zlib; ratios above 1 mean that ours is better";
 	const { path } = findPython(["torch"]);
 	// A part of the stages is no result to keep.
 	if (wanted.size === STAGES.length) {

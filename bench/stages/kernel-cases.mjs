@@ -1,4 +1,4 @@
-// Kernels to measure, as shapes: what `kernel-child.mjs` makes operations of and `kernels.py` views of torch.
+// Kernels to measure, as shapes: what `kernel-child.mjs` makes operations of and `torch_kernels.py` views of torch.
 
 const MiB = 2 ** 20;
 
@@ -6,10 +6,12 @@ const MiB = 2 ** 20;
  * `columns`: rows are cut into `parts` runs of `runBytes`, every part becomes dense: a tensor-parallel cut.
  * `rotary`: heads of interleaved halves, rows of `rowBytes`: what Llama's wq and wk need.
  * `transpose`: a matrix. `cast`: all elements. `copy`: all bytes.
+ * `fp8`: `rows × columns` of 8 bits and a scale for each block of 128 × 128; `mxfp4`: experts of `rows × columns` of 4 bits and a scale for
+ * each 32 in a row; either as it is or transposed.
  *
  * @typedef {object} KernelCase
  * @property {string} name unique
- * @property {"columns" | "rotary" | "transpose" | "cast" | "copy"} kind see above
+ * @property {"columns" | "rotary" | "transpose" | "cast" | "copy" | "fp8" | "mxfp4"} kind see above
  * @property {string} from dtype of the source; likewise `to`
  * @property {string} to see `from`
  * @property {number} sourceBytes all of which are read
@@ -17,10 +19,12 @@ const MiB = 2 ** 20;
  * @property {number} [parts] see `runBytes`
  * @property {number} [rowBytes] of `rotary`; likewise `headRows`
  * @property {number} [headRows] see `rowBytes`
- * @property {number} [columns] of `transpose`, elements
+ * @property {number} [columns] of `transpose`, `fp8` and `mxfp4`, elements; likewise `rows` of the last two
+ * @property {number} [rows] see `columns`
+ * @property {boolean} [isTransposed] of `fp8` and `mxfp4`
  */
 
-const ITEM_BYTES = { uint8: 1, float16: 2, bfloat16: 2, float32: 4 };
+const ITEM_BYTES = { uint8: 1, float8_e4m3fn: 1, float16: 2, bfloat16: 2, float32: 4 };
 
 /** Bytes of an element. @param {string} dtype */
 export function itemBytes(dtype) {
@@ -58,5 +62,24 @@ export function kernelCases(sourceBytes = 32 * MiB) {
 	for (const [from, to] of casts) {
 		cases.push({ name: `cast ${from} → ${to}`, kind: "cast", ...bf16, from, to });
 	}
-	return cases;
+	return [...cases, ...quantisedCases(sourceBytes)];
+}
+
+/** Weights of DeepSeek-V3 and of gpt-oss. @param {number} sourceBytes no less than a case reads @returns {KernelCase[]} */
+function quantisedCases(sourceBytes) {
+	const fp8 = { kind: "fp8", from: "float8_e4m3fn", columns: 7168 };
+	const rows = Math.floor(sourceBytes / (128 * fp8.columns)) * 128;
+	const expert = { kind: "mxfp4", from: "uint8", rows: 5760, columns: 2880 };
+	const expertBytes = (expert.rows * expert.columns) / 2;
+	const experts = Math.min(2, Math.floor(sourceBytes / expertBytes));
+	const weights = {
+		FP8: { ...fp8, rows, sourceBytes: rows * fp8.columns },
+		MXFP4: { ...expert, sourceBytes: experts * expertBytes },
+	};
+	return Object.entries(weights).flatMap(([name, weight]) =>
+		["bfloat16", "float32", "float16"].flatMap((to) => [
+			{ name: `${name} → ${to}`, ...weight, to, isTransposed: false },
+			{ name: `${name} → ${to}, transposed`, ...weight, to, isTransposed: true },
+		]),
+	);
 }

@@ -10,8 +10,10 @@ import { createCpuBackend } from "../../dist/src/stream/cpu/backend.js";
 import { itemBytes } from "./kernel-cases.mjs";
 
 const MiB = 2 ** 20;
+/** Elements, and behind them their scales. */
 const MAX_SOURCE_BYTES = 64 * MiB;
-const MAX_TARGET_BYTES = 128 * MiB;
+const SCALES = MAX_SOURCE_BYTES / 2;
+const MAX_TARGET_BYTES = 192 * MiB;
 
 const [folder] = process.argv.slice(2);
 const backend = createCpuBackend();
@@ -28,6 +30,23 @@ function gather({ from, to }, sourceOffset, targetOffset, dims) {
 	return {
 		piece: { ...piece, sourceOffset, targetOffset, dims },
 		stagingOffset: sourceOffset * itemBytes(from),
+	};
+}
+
+function loop(size, sourceStride, targetStride, scaleStride) {
+	return { size, sourceStride, targetStride, scaleStride };
+}
+
+/** What `plan/pull-dequant.ts` makes of the whole of a tensor. `dims` are in the order of the source. */
+function dequant({ from, to, isTransposed }, scaleCodec, dims) {
+	const codec = from === "uint8" ? "float4_e2m1" : from;
+	const sorted = isTransposed ? dims.toSorted((a, b) => b.targetStride - a.targetStride) : dims;
+	const offsets = { sourceOffset: 0, scaleOffset: 0, targetOffset: 0 };
+	const piece = { kind: "dequant", source: "w", codec, scales: "s", scaleCodec, targetDtype: to };
+	return {
+		piece: { ...piece, ...offsets, dims: sorted.filter((dim) => dim.size > 1) },
+		stagingOffset: 0,
+		scaleStagingOffset: SCALES,
 	};
 }
 
@@ -54,22 +73,54 @@ const MAKE = {
 		const rows = elements / of.columns;
 		return [gather(of, 0, 0, [run(of.columns, 1, rows), run(rows, of.columns, 1)])];
 	},
+	fp8: (of) => {
+		const { rows, columns, isTransposed } = of;
+		const [row, column] = isTransposed ? [1, rows] : [columns, 1];
+		const dims = [
+			loop(rows / 128, 128 * columns, 128 * row, columns / 128),
+			loop(128, columns, row, 0),
+			loop(columns / 128, 128, 128 * column, 1),
+			loop(128, 1, column, 0),
+		];
+		return [dequant(of, "float32", dims)];
+	},
+	mxfp4: (of) => {
+		const { rows, columns, sourceBytes, isTransposed } = of;
+		const matrix = rows * columns;
+		const experts = (2 * sourceBytes) / matrix;
+		const dims = isTransposed
+			? [
+					loop(experts, matrix, matrix, matrix / 32),
+					loop(rows, columns, 1, columns / 32),
+					loop(columns / 32, 32, 32 * rows, 1),
+					loop(32, 1, rows, 0),
+				]
+			: [loop((2 * sourceBytes) / 32, 32, 32, 1), loop(32, 1, 1, 0)];
+		return [dequant(of, "power_of_two", dims)];
+	},
 };
 
 let loaded;
 
-function load({ from, sourceBytes }) {
-	const key = `${from} ${sourceBytes}`;
+function load({ kind, from, sourceBytes }) {
+	const key = `${kind} ${from} ${sourceBytes}`;
 	if (loaded === key) return;
-	const file = openSync(join(folder, from), "r");
-	readSync(file, staging, 0, sourceBytes, 0);
-	closeSync(file);
+	loadFile(from, 0, sourceBytes);
+	if (kind === "fp8") loadFile("scales_float32", SCALES, sourceBytes / (128 * 32));
+	if (kind === "mxfp4") loadFile("scales_uint8", SCALES, sourceBytes / 16);
 	loaded = key;
+}
+
+function loadFile(name, at, bytes) {
+	const file = openSync(join(folder, name), "r");
+	readSync(file, staging, at, bytes, 0);
+	closeSync(file);
 }
 
 async function measure(request) {
 	load(request);
-	const elements = request.sourceBytes / itemBytes(request.from);
+	const perByte = request.kind === "mxfp4" ? 2 : 1;
+	const elements = (request.sourceBytes * perByte) / itemBytes(request.from);
 	const target = allTarget.subarray(0, elements * itemBytes(request.to));
 	const ops = MAKE[request.kind](request, elements);
 	const before = process.cpuUsage();

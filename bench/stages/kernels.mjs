@@ -13,7 +13,7 @@ import { kernelCases } from "./kernel-cases.mjs";
 import { assertEqual, compare, costOf } from "./stage.mjs";
 
 const ours = fileURLToPath(new URL("./kernel-child.mjs", import.meta.url));
-const torch = fileURLToPath(new URL("../reference/kernels.py", import.meta.url));
+const torch = fileURLToPath(new URL("../reference/torch_kernels.py", import.meta.url));
 /** Long enough for a clock, short enough for many pairs. */
 const RUN_SECONDS = 0.05;
 
@@ -33,18 +33,29 @@ const WEIGHTS = {
 		const bits = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
 		for (let i = 0; i < bits.length; i++) bits[i] = (bits[i] & 0x83ffffff) | 0x3a000000;
 	},
+	float8_e4m3fn: (bytes) => {
+		for (let i = 0; i < bytes.length; i++) if ((bytes[i] & 0x7f) === 0x7f) bytes[i] ^= 1;
+	},
+	// Factors from 2^-15 to 1, of any mantissa, and powers of two from 2^-15 to 1.
+	scales_float32: (bytes) => {
+		const bits = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+		for (let i = 0; i < bits.length; i++) bits[i] = (bits[i] & 0x07ffffff) | 0x38000000;
+	},
+	scales_uint8: (bytes) => {
+		for (let i = 0; i < bytes.length; i++) bytes[i] = (bytes[i] & 0x0f) | 0x70;
+	},
 };
 
 async function writeSources(folder, bytes) {
 	await mkdir(folder);
-	for (const [dtype, shape] of Object.entries(WEIGHTS)) {
+	for (const [name, shape] of Object.entries(WEIGHTS)) {
 		const pieces = function* () {
 			for (const piece of noise(bytes, 7)) {
 				shape(piece);
 				yield piece;
 			}
 		};
-		await pipeline(pieces(), createWriteStream(join(folder, dtype)));
+		await pipeline(pieces(), createWriteStream(join(folder, name)));
 	}
 }
 
@@ -53,7 +64,7 @@ async function writeSources(folder, bytes) {
  */
 export async function measureKernels({ pairs, folder, sourceBytes }) {
 	const cases = kernelCases(sourceBytes);
-	const python = findPython(["torch"]);
+	const python = findPython(["torch", "transformers"]);
 	if (python.skip !== undefined) {
 		return cases.map(({ name }) => makeSkip(`kernel ${name}: ours / torch`, python.skip, ">= 1"));
 	}
