@@ -5,8 +5,10 @@
 export type ElementCodec = "float8_e4m3fn" | "float8_e5m2" | "float4_e2m1";
 
 /**
- * How the scale of a block is encoded. `power_of_two` is a byte s that means 2^(s − 127), as the float32 that `2.0 ** (s − 127)`
- * is: 255 means infinity. Of `float8_e8m0fnu`, which is the same but for that, 255 means NaN.
+ * How the scale of a block is encoded. `power_of_two` is a byte s that means 2^(s − 127): of 255, too, which is no float32, but whose
+ * product with a small element is one. Of `float8_e8m0fnu`, which is the same but for that, 255 means NaN.
+ *
+ * @see transformers 5.23 `integrations/mxfp4.py`: `torch.ldexp`, which in torch 2.13 makes 2^127 of 0.5 and 2^128.
  */
 export type ScaleCodec = "float32" | "bfloat16" | "float16" | "float8_e8m0fnu" | "power_of_two";
 

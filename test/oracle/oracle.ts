@@ -74,7 +74,50 @@ export type OracleJob =
 			readonly expected: string;
 			/** `any`: a NaN may have any payload and sign. */
 			readonly nan?: "any";
-	  };
+	  }
+	| QuantisedJob;
+
+/** Jobs of `quantised.py`. `ours` is a file of the elements that this program makes. */
+export type QuantisedJob =
+	/** Every code of `codec` times every scale in a file. */
+	| {
+			readonly kind: "fp8_products";
+			readonly codec: string;
+			readonly scale_dtype: string;
+			readonly scales: string;
+			readonly dtype: string;
+			readonly ours: string;
+	  }
+	/** `shape` is that of the scales; the value is transposed. */
+	| {
+			readonly kind: "mxfp4";
+			readonly shape: readonly number[];
+			readonly blocks: string;
+			readonly scales: string;
+			readonly dtype: string;
+			readonly ours: string;
+	  }
+	/** Makes a folder of one weight. */
+	| { readonly kind: "write_fp8"; readonly shape: readonly number[]; readonly folder: string }
+	| {
+			readonly kind: "read_fp8";
+			readonly shape: readonly number[];
+			readonly folder: string;
+			readonly dtype: string;
+			/** Whether transformers takes the shape. */
+			readonly has_whole_blocks: boolean;
+			readonly ours: string;
+	  }
+	| { readonly kind: "read_mxfp4"; readonly shape: readonly number[]; readonly folder: string };
+
+/** How elements compare. */
+export interface BitsReport {
+	readonly compared: number;
+	/** NaNs of theirs. */
+	readonly nans: number;
+	/** The first few that differ. */
+	readonly different: readonly string[];
+}
 
 /** What one rank found. */
 export interface RankReport {
@@ -165,6 +208,12 @@ interface OracleAnswers {
 	readonly quantise: Record<string, never>;
 	readonly logits: LogitsReport;
 	readonly "flux-logits": LogitsReport;
+	readonly fp8_products: BitsReport;
+	readonly mxfp4: BitsReport;
+	readonly write_fp8: null;
+	readonly read_fp8: BitsReport & { readonly transformers?: BitsReport };
+	/** Elements that are written in each row, and whether they are the first ones of it. */
+	readonly read_mxfp4: { readonly per_row: readonly number[]; readonly first: boolean };
 }
 
 /** One Python process with torch imported once; answers jobs in the order they are asked. */

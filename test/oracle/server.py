@@ -14,6 +14,7 @@ import adapters
 import expected
 import fsdp2
 import load_dtensor
+import quantised
 import storable
 import whole
 
@@ -63,6 +64,11 @@ JOBS = {
     "fsdp2": fsdp2.load_fsdp2,
     "storable": storable.try_cases,
     "whole": whole.load_whole,
+    "fp8_products": quantised.products,
+    "mxfp4": quantised.mxfp4,
+    "write_fp8": quantised.write_fp8,
+    "read_fp8": quantised.read_fp8,
+    "read_mxfp4": quantised.read_mxfp4,
     "tiny": save_tiny_models,
     "quantise": quantise,
     "logits": compare_logits,

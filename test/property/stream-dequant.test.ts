@@ -37,7 +37,14 @@ const scaleCodecs = fc.constantFrom<ScaleCodec>(
 );
 const targets = fc.constantFrom<DequantDtype>("bfloat16", "float32", "float16");
 
-const formats = fc.record({ codec: codecs, scaleCodec: scaleCodecs, targetDtype: targets });
+const formats = fc.oneof(
+	fc.record({ codec: codecs, scaleCodec: scaleCodecs, targetDtype: targets }),
+	fc.record({
+		codec: fc.constant("float4_e2m1" as const),
+		scaleCodec: fc.constant("power_of_two" as const),
+		targetDtype: targets,
+	}),
+);
 
 interface Layout {
 	readonly dims: readonly DequantDim[];

@@ -27,7 +27,7 @@ export function scaleValue(bytes: Uint8Array, codec: ScaleCodec): number {
 		case "float8_e8m0fnu":
 			return pattern === 255 ? Number.NaN : 2 ** (pattern - 127);
 		case "power_of_two":
-			return pattern === 255 ? Number.POSITIVE_INFINITY : 2 ** (pattern - 127);
+			return 2 ** (pattern - 127);
 	}
 }
 

@@ -1,8 +1,8 @@
 /**
  * The products of a scale and every element there is.
  *
- * The rule, the same on every machine and in every kernel: element and scale are exact as float32; their product is rounded to a
- * float32, as IEEE 754 says, and that once more to the dtype of the target, as `float-bits.ts` says. Subnormals are kept on all three
+ * The rule, the same on every machine and in every kernel: the product of element and scale is rounded to a float32, as IEEE 754
+ * says, and that once more to the dtype of the target, as `float-bits.ts` says. Subnormals are kept on all three
  * sides. For all that is not NaN these are the bits of `(element.to(float32) * scale.to(float32)).to(dtype)` of torch 2.13. A NaN
  * of an element or of a scale, and zero times infinity, give the positive quiet NaN without payload (7fc00000, 7e00, 7fc0).
  */
@@ -90,7 +90,7 @@ function scaleOf(bits: number, codec: ScaleCodec): number {
 		case "float8_e8m0fnu":
 			return bits === 255 ? Number.NaN : 2 ** (bits - 127);
 		case "power_of_two":
-			return bits === 255 ? Infinity : 2 ** (bits - 127);
+			return 2 ** (bits - 127);
 	}
 	return float[0] ?? 0;
 }

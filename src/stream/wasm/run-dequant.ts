@@ -29,13 +29,18 @@ export function runDequant(
 		scales: staging.byteOffset + op.scaleStagingOffset,
 	};
 	const inner = piece.dims.at(-1) ?? ONCE;
-	if (inner.targetStride !== 1) return false;
+	if (inner.targetStride !== 1 || !isKnown(piece)) return false;
 	const run = piece.dims.find((dim) => dim.sourceStride === 1 && dim.scaleStride === 0) ?? inner;
 	if (!areWholeBytes(piece, run)) return false;
 	if (run !== inner) runTransposes(memory, piece, run, start);
 	else if (inner.sourceStride !== 1 || inner.scaleStride !== 0) return false;
 	else runRuns(memory, piece, start);
 	return true;
+}
+
+/** Half bytes come with powers of two, as in MXFP4, and bytes with other scales. */
+function isKnown({ codec, scaleCodec }: DequantPiece): boolean {
+	return (codec === "float4_e2m1") === (scaleCodec === "power_of_two");
 }
 
 /** A typed array ignores what lies outside of it; the kernels would read and write the bytes of others. */

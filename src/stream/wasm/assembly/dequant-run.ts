@@ -1,5 +1,5 @@
 import { narrow, withOneNaN } from "./cast";
-import { decodeBytes, e2m1Values } from "./elements";
+import { decodeBytes, e2m1Doubles } from "./elements";
 
 /**
  * Runs of elements that share a scale and are contiguous on both sides. `C` stands for a codec as in `elements.ts`, `T` for a dtype
@@ -46,10 +46,12 @@ function dequantBytes<C, T>(target: usize, source: usize, count: usize, scale: f
 	}
 }
 
-/** A multiple of 32 elements of half a byte, as float32. */
+/**
+ * A multiple of 32 elements of half a byte, as float32. `scale` is half of what it is and the elements are doubled. No product is a NaN.
+ */
 function dequantHalves(target: usize, source: usize, count: usize, scale: f32): void {
 	const scales = f32x4.splat(scale);
-	const values = e2m1Values();
+	const values = e2m1Doubles();
 	const negative = v128.or(values, i16x8.splat(-0x8000));
 	const low = evenBytes(values, negative);
 	const high = oddBytes(values, negative);
@@ -65,16 +67,18 @@ function dequantHalves(target: usize, source: usize, count: usize, scale: f32): 
 
 @inline
 function storeSixteen(target: usize, low: v128, high: v128, scales: v128): void {
-	storeProducts<f32>(target, lowerPairs(low, high), scales);
-	storeProducts<f32>(target + 32, upperPairs(low, high), scales);
+	const first = lowerPairs(low, high);
+	const last = upperPairs(low, high);
+	v128.store(target, lowerProducts(first, scales));
+	v128.store(target, upperProducts(first, scales), 16);
+	v128.store(target, lowerProducts(last, scales), 32);
+	v128.store(target, upperProducts(last, scales), 48);
 }
 
-/** A multiple of 32 elements of half a byte, as 16 bits: all 16 products are made once and looked up. */
+/** As {@link dequantHalves}, as 16 bits: all products are made once and looked up. */
 function lookUpHalves<T>(target: usize, source: usize, count: usize, scale: f32): void {
-	const scales = f32x4.splat(scale);
-	const values = e2m1Values();
-	const positive = products<T>(values, scales);
-	const negative = products<T>(v128.or(values, i16x8.splat(-0x8000)), scales);
+	const positive = e2m1Products<T>(f32x4.splat(scale));
+	const negative = v128.or(positive, i16x8.splat(-0x8000));
 	const low = evenBytes(positive, negative);
 	const high = oddBytes(positive, negative);
 	for (const end = source + count / 2; source < end; source += 16) {
@@ -85,6 +89,15 @@ function lookUpHalves<T>(target: usize, source: usize, count: usize, scale: f32)
 		storePairs(target + 32, i8x16.swizzle(low, last), i8x16.swizzle(high, last));
 		target += 64;
 	}
+}
+
+@inline
+/** The products of the codes from 0 to 7. A bfloat16 holds every one of them exactly. */
+function e2m1Products<T>(scales: v128): v128 {
+	const low = lowerProducts(e2m1Doubles(), scales);
+	const high = upperProducts(e2m1Doubles(), scales);
+	if (isSigned<T>()) return narrow<T>(low, high);
+	return i16x8.narrow_i32x4_u(i32x4.shr_u(low, 16), i32x4.shr_u(high, 16));
 }
 
 @inline

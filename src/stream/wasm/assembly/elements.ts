@@ -37,7 +37,10 @@ function decodeE5m2(magnitude: v128, place: v128): v128 {
 }
 
 @inline
-/** The bfloat16 bits of the float4_e2m1 codes from 0 to 7; those from 8 to 15 have the sign in addition. */
-export function e2m1Values(): v128 {
-	return i16x8(0x0000, 0x3f00, 0x3f80, 0x3fc0, 0x4000, 0x4040, 0x4080, 0x40c0);
+/**
+ * Twice the values of the float4_e2m1 codes from 0 to 7 as bfloat16 bits; those from 8 to 15 have the sign in addition. Doubled as their
+ * scales are halved.
+ */
+export function e2m1Doubles(): v128 {
+	return i16x8(0x0000, 0x3f80, 0x4000, 0x4040, 0x4080, 0x40c0, 0x4100, 0x4140);
 }

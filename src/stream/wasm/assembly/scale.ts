@@ -1,11 +1,18 @@
-/** The scale at an address. Codecs are named by their number in `SCALES` of `../formats.ts`. */
+/** Powers of two are loaded as half of what they are: the largest, 2^128, is no float32. Their elements are doubled. */
+const HALVED: u32 = 4;
+
+/** The scale at an address. Codecs are named by their number in `SCALE_CODECS` of `../kernels.ts`. */
 export function loadScale(codec: u32, address: usize): f32 {
 	if (codec === 0) return load<f32>(address);
 	if (codec === 1) return reinterpret<f32>((<u32>load<u16>(address)) << 16);
 	if (codec === 2) return decodeHalf(load<u16>(address));
 	const exponent = <u32>load<u8>(address);
-	if (exponent === 255) return codec === 3 ? f32.NaN : f32.POSITIVE_INFINITY;
-	// 2^-127 is a subnormal float32.
+	// 2^-128 and 2^-127 are subnormal float32.
+	if (codec === HALVED)
+		return exponent < 2
+			? reinterpret<f32>(0x200000 << exponent)
+			: reinterpret<f32>((exponent - 1) << 23);
+	if (exponent === 255) return f32.NaN;
 	return reinterpret<f32>(exponent === 0 ? 0x400000 : exponent << 23);
 }
 
