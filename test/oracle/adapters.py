@@ -19,6 +19,7 @@ CONFIGS = {
     "llama4": {"model_type": "llama4"},
     "qwen3": {"model_type": "qwen3"},
     "qwen3_5": {"model_type": "qwen3_5"},
+    "qwen3_vl": {"model_type": "qwen3_vl"},
     # The fixture does not say how many heads the vision encoder has: `_muse_glimmer_debugmodel_mm` does.
     "muse_glimmer": {"model_type": "muse_glimmer", "vision_config": {"num_attention_heads": 4}},
     "flux": {"_class_name": "FluxTransformer2DModel"},

@@ -23,6 +23,7 @@ describe.skipIf("skip" in search)(`the oracle's mapping is torchtitan's own${why
 		["qwen3__debugmodel_moe", 27, 2],
 		// The fourth layer is the first with softmax attention.
 		["qwen3_5__debugmodel_moe", 129, 4],
+		["qwen3_vl__debugmodel_moe", 90, 4],
 		["muse_glimmer__debugmodel_mm", 68, 2],
 		["flux__flux-debug", 48, 1],
 	] as const) {
