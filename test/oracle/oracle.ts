@@ -34,6 +34,33 @@ export type OracleJob =
 			readonly loads: readonly { readonly model: string; readonly checkpoint: string }[];
 			readonly world_size: number;
 	  }
+	/** Shards a model, trains it for a step, saves `checkpoint` as a trainer does, and writes its layout to the folder `dump`. */
+	| ({
+			readonly kind: "train";
+			readonly checkpoint: string;
+			readonly dump: string;
+	  } & ShardedModel)
+	/** Loads the model from a checkpoint whose keys have `prefix`. */
+	| ({
+			readonly kind: "resume";
+			readonly checkpoint: string;
+			readonly prefix: string;
+	  } & ShardedModel)
+	/** Writes the layout down with a fake process group, as each of `ranks`. */
+	| ({
+			readonly kind: "fake";
+			readonly ranks: readonly number[];
+			readonly dump: string;
+	  } & ShardedModel)
+	/** Saves tensors placed as in a file of torchtitan's, and more that a trainer saves, and writes their layout to `dump`. */
+	| {
+			readonly kind: "savePlaced";
+			readonly layout: string;
+			readonly checkpoint: string;
+			readonly dump: string;
+			readonly dtype: string;
+			readonly layers?: number;
+	  }
 	/** Tries parameters on a mesh of `fsdp` × `tp` ranks; `tp` and `fsdp` of a case are the dimensions they cut. */
 	| {
 			readonly kind: "storable";
@@ -119,6 +146,15 @@ export interface BitsReport {
 	readonly different: readonly string[];
 }
 
+/** A model of `transformers` on `fsdp` × `tp` ranks. */
+export interface ShardedModel {
+	/** Directory that `transformers` saved it to. */
+	readonly model: string;
+	readonly dtype: string;
+	readonly fsdp: number;
+	readonly tp: number;
+}
+
 /** What one rank found. */
 export interface RankReport {
 	readonly keys: readonly string[];
@@ -202,6 +238,10 @@ interface OracleAnswers {
 	readonly load: LoadReport;
 	readonly fsdp2: readonly LoadReport<Fsdp2RankReport>[];
 	readonly storable: readonly StorableReport[];
+	readonly train: { readonly keys: readonly string[] };
+	readonly resume: LoadReport;
+	readonly fake: object;
+	readonly savePlaced: object;
 	readonly whole: WholeReport;
 	readonly tiny: { readonly transformers: string; readonly torch: string };
 	readonly "tiny-flux": Record<string, never>;

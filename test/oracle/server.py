@@ -16,6 +16,7 @@ import fsdp2
 import load_dtensor
 import quantised
 import storable
+import trainer
 import whole
 
 
@@ -63,6 +64,10 @@ JOBS = {
     "load": load_dtensor.load,
     "fsdp2": fsdp2.load_fsdp2,
     "storable": storable.try_cases,
+    "train": trainer.train,
+    "resume": trainer.resume,
+    "fake": trainer.fake,
+    "savePlaced": trainer.save_placed,
     "whole": whole.load_whole,
     "fp8_products": quantised.products,
     "mxfp4": quantised.mxfp4,
