@@ -1,6 +1,9 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import type { Box } from "../../src/core/box.ts";
+import { isHfStreamDcpError } from "../../src/core/errors.ts";
 import { placedChunk, type Placement } from "../../src/layout/chunk.ts";
+import { placedBlocks } from "../../src/layout/placed-blocks.ts";
 
 /** Written by torch 2.13.0 itself; see `test/fixtures/dcp/golden_chunks.json`, field `note`. */
 interface GoldenCase {
@@ -47,6 +50,43 @@ test("torch's placements give torch's chunks, on every rank of all 380 cases", (
 	expect(cases.length).toBe(380);
 	expect(rows).toBe(3225);
 	expect(scattered).toBeGreaterThan(0);
+});
+
+test("blocks of a layout file are torch's chunks too, where torch could save them", () => {
+	let placed = 0;
+	let refused = 0;
+	for (const { kind, shape, mesh, placements, ranks } of cases) {
+		const what = `${kind} ${JSON.stringify([shape, mesh, placements])}`;
+		const tensor = {
+			fqn: what,
+			shape,
+			meshSizes: mesh,
+			placements: placements.map((placement) => parsePlacement(placement)),
+		};
+		// Two empty blocks are the same, wherever they are said to be.
+		const key = (offset: readonly number[], size: readonly number[]): string =>
+			size.includes(0) ? "empty" : JSON.stringify([offset, size]);
+		let blocks: readonly Box[];
+		try {
+			blocks = placedBlocks(tensor);
+		} catch (error) {
+			expect(isHfStreamDcpError(error, "LAYOUT_INVALID"), what).toBe(true);
+			refused++;
+			continue;
+		}
+		const wanted = ranks.map((rank) => key(rank.global_offset, rank.local_shape));
+		const at = ranks.map(({ coord }) => coord.reduce((i, one, axis) => i * mesh[axis]! + one, 0));
+		expect(
+			at.map((i) => key(blocks[i]!.offset, blocks[i]!.size)),
+			what,
+		).toEqual(wanted);
+		expect(
+			ranks.every(({ contiguous }) => contiguous),
+			what,
+		).toBe(true);
+		placed++;
+	}
+	expect({ placed, refused }).toEqual({ placed: 344, refused: 36 });
 });
 
 function parsePlacement([name, dim = 0, splitFactor = 1]: readonly [

@@ -18,6 +18,10 @@ import {
 } from "../../src/index.ts";
 import { boxKey } from "../../src/core/box.ts";
 import { runCli } from "../support/run-cli.ts";
+import { parseLayoutFile } from "../../src/layout/layout-file.ts";
+import { isQuantised } from "../../src/core/expr.ts";
+import { checkpointIndexOf } from "../../src/plan/checkpoint-index.ts";
+import { tinyDeepseek, tinyFiles } from "../support/quantised-models.ts";
 import { failure } from "../support/failure.ts";
 import { writeFiles } from "../support/open-source-model.ts";
 
@@ -166,6 +170,27 @@ describe("the layout of an existing checkpoint", () => {
 		expect(await planned({ like: float32, dtype: "float16" }, dtypes)).toContain("float16");
 	});
 
+	test("rounds quantised weights once, to what the checkpoint stores", async () => {
+		const repo = join(root, "fp8");
+		await writeFiles(repo, tinyFiles(tinyDeepseek()));
+		for (const dtype of ["float32", "bfloat16"] as const) {
+			const { plan } = await planned({ repo, dtype }, (made) => made);
+			const like = join(root, `fp8-${dtype}`);
+			await mkdir(like);
+			await writeFile(join(like, ".metadata"), encodeMetadata(checkpointIndexOf(plan)));
+			const again = await planned({ repo, like }, (made) => made.plan);
+			expect(again.entries).toEqual(plan.entries);
+			// float32 is how they are made: a cast to anything else on the way would lose bits.
+			if (dtype === "float32") expect(again.tensors).toEqual(plan.tensors);
+			const quantised = again.tensors.filter(({ expr }) => isQuantised(expr));
+			expect(quantised.length).toBeGreaterThan(0);
+			const casts = quantised.map(
+				({ expr }) => JSON.stringify(expr).split('"kind":"cast"').length - 1,
+			);
+			expect(new Set(casts)).toEqual(new Set([dtype === "float32" ? 0 : 1]));
+		}
+	});
+
 	test("constants that no key asks for are not made", async () => {
 		const like = await trained("no-bias", ({ tensors, objects }) => ({
 			tensors: tensors.filter(({ fqn }) => !fqn.includes("expert_bias")),
@@ -289,6 +314,14 @@ describe("a layout file", () => {
 			expect(renderPlan(made)).toContain(`layout     of ${layout}`);
 			expect(made.plan.layout).toBe("fsdp 4 (4 ranks)");
 		});
+	});
+
+	test("the one in docs/layouts.md is one", async () => {
+		const text = await readFile("docs/layouts.md", "utf8");
+		const [, example = ""] = /```json\n(.*?)```/s.exec(text) ?? [];
+		const { meshes, tensors } = parseLayoutFile(example, "the example");
+		expect(meshes["dense"]?.ranks).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+		expect(tensors).toHaveLength(3);
 	});
 
 	test("of several rules the first counts, stages are meshes of some ranks, and dtypes are by name", async () => {

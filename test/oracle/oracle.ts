@@ -46,6 +46,8 @@ export type OracleJob =
 			readonly checkpoint: string;
 			readonly prefix: string;
 	  } & ShardedModel)
+	/** The same without training and layout, and loading again, with the first version of FSDP and its `ShardedTensor`s. */
+	| ({ readonly kind: "saveFsdp1" | "resumeFsdp1"; readonly checkpoint: string } & ShardedModel)
 	/** Writes the layout down with a fake process group, as each of `ranks`. */
 	| ({
 			readonly kind: "fake";
@@ -240,6 +242,8 @@ interface OracleAnswers {
 	readonly storable: readonly StorableReport[];
 	readonly train: { readonly keys: readonly string[] };
 	readonly resume: LoadReport;
+	readonly saveFsdp1: object;
+	readonly resumeFsdp1: LoadReport;
 	readonly fake: object;
 	readonly savePlaced: object;
 	readonly whole: WholeReport;

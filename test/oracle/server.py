@@ -68,6 +68,8 @@ JOBS = {
     "resume": trainer.resume,
     "fake": trainer.fake,
     "savePlaced": trainer.save_placed,
+    "saveFsdp1": trainer.save_fsdp1,
+    "resumeFsdp1": trainer.resume_fsdp1,
     "whole": whole.load_whole,
     "fp8_products": quantised.products,
     "mxfp4": quantised.mxfp4,

@@ -18,7 +18,9 @@ function expectNoResharding({ demanded, stored, ranks }: LoadReport): void {
 	expect(ranks.map(({ mismatched, partialReads }) => ({ mismatched, partialReads }))).toEqual(
 		ranks.map(() => ({ mismatched: [], partialReads: [] })),
 	);
-	expect(ranks.map(({ readBytes }) => readBytes)).toEqual(ranks.map(({ ownedBytes }) => ownedBytes));
+	expect(ranks.map(({ readBytes }) => readBytes)).toEqual(
+		ranks.map(({ ownedBytes }) => ownedBytes),
+	);
 }
 
 describe.skipIf("skip" in search)(`layouts that a trainer with real torch has${why}`, () => {
@@ -83,6 +85,18 @@ describe.skipIf("skip" in search)(`layouts that a trainer with real torch has${w
 		});
 	});
 
+	it("loads what is like a checkpoint of ShardedTensors", async () => {
+		const [step, job] = [
+			join(folder, "fsdp1"),
+			{ model: modelPath("llama"), dtype: "float32", fsdp: 3, tp: 1 },
+		];
+		await oracle.ask({ kind: "saveFsdp1", ...job, checkpoint: step });
+		const checkpoint = await convert("llama", "fsdp1 like", "--like", step);
+		expect(await chunksOf(checkpoint)).toEqual(await chunksOf(step));
+		const report = await oracle.ask({ kind: "resumeFsdp1", ...job, checkpoint });
+		expectNoResharding(report as LoadReport);
+	});
+
 	it("64 ranks are described by one process, and planned", async () => {
 		const dump = join(folder, "64");
 		const ranks = Array.from({ length: 8 }, (_, rank) => rank);
@@ -114,7 +128,14 @@ describe.skipIf("skip" in search)(`layouts that a trainer with real torch has${w
 		const where = { layout: layoutPath(layout), ...few };
 		await oracle.ask({ kind: "savePlaced", ...where, checkpoint: step, dump, dtype: "float32" });
 
-		const rules = await convert(model, `${layout} rules`, "--target", target, "--dtype=float32", ...layoutFlags(layout));
+		const rules = await convert(
+			model,
+			`${layout} rules`,
+			"--target",
+			target,
+			"--dtype=float32",
+			...layoutFlags(layout),
+		);
 		const dumped = await convert(model, `${layout} dumped`, "--target", target, "--layout", dump);
 		expect(await filesOf(dumped)).toEqual(await filesOf(rules));
 
@@ -136,8 +157,7 @@ async function chunksOf(directory: string): Promise<string[]> {
 				// torch keeps one empty chunk for all ranks that hold nothing; nobody reads it.
 				.filter(({ box }) => !box.size.includes(0))
 				.map(
-					({ box, file }) =>
-						`${fqn} ${dtype} ${JSON.stringify(box)} ${/^__\d+/.exec(file)?.[0]}`,
+					({ box, file }) => `${fqn} ${dtype} ${JSON.stringify(box)} ${/^__\d+/.exec(file)?.[0]}`,
 				),
 		)
 		.toSorted();

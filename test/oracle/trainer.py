@@ -4,6 +4,7 @@
 """
 
 import importlib.util
+import pickle
 from pathlib import Path
 
 import torch
@@ -110,6 +111,64 @@ def fake(job):
         dump_layout(shard(model, job), job["dump"])
         dist.destroy_process_group()
     return {}
+
+
+def fsdp1_state(model):
+    """FSDP's first version: parameters flattened while it trains, `ShardedTensor`s in its state dict."""
+    from torch.distributed.fsdp import FullyShardedDataParallel, ShardedStateDictConfig, StateDictType
+
+    wrapped = FullyShardedDataParallel(model, device_id=torch.device("cpu"), use_orig_params=True)
+    config = ShardedStateDictConfig(_use_dtensor=False)
+    with FullyShardedDataParallel.state_dict_type(wrapped, StateDictType.SHARDED_STATE_DICT, config):
+        return wrapped.state_dict()
+
+
+def save_fsdp1_on_rank(rank, job):
+    dcp.save({"model": fsdp1_state(new_model(job))}, checkpoint_id=job["checkpoint"])
+    if rank == 0:
+        # Megatron-Core's planner adds an attribute of its own to the metadata.
+        path = Path(job["checkpoint"]) / ".metadata"
+        metadata = pickle.loads(path.read_bytes())
+        metadata.mcore_data = {"model.lm_head.weight": {"nd_reformulated_orig_global_shape": (2048, 256)}}
+        path.write_bytes(pickle.dumps(metadata))
+
+
+def save_fsdp1(job):
+    import transformers  # noqa: F401
+
+    run_ranks(save_fsdp1_on_rank, job["fsdp"], job)
+    return {}
+
+
+@torch.no_grad()
+def resume_fsdp1_on_rank(rank, job):
+    import transformers
+
+    reference = transformers.AutoModelForCausalLM.from_pretrained(job["model"], dtype=getattr(torch, job["dtype"]))
+    state = {"model." + key: value for key, value in fsdp1_state(new_model(job)).items()}
+    shards = {key: shard for key, value in state.items() for shard in value.local_shards()}
+    for shard in shards.values():
+        shard.tensor.fill_(torch.nan)
+    reader = load_dtensor.RecordingReader(job["checkpoint"])
+    dcp.load(state, storage_reader=reader)
+    mismatched = []
+    for key, value in reference.state_dict().items():
+        shard = shards.get("model." + key)
+        if shard is None:
+            continue
+        start, length = shard.metadata.shard_offsets[0], shard.metadata.shard_sizes[0]
+        if not load_dtensor.same_bits(shard.tensor, value[start : start + length]):
+            mismatched.append(key)
+    report = load_dtensor.report_reads(reader, {key: shard.tensor for key, shard in shards.items()}, mismatched)
+    return {**report, "keys": sorted(state)}
+
+
+def resume_fsdp1(job):
+    import transformers  # noqa: F401
+
+    metadata = load_dtensor.RecordingReader(job["checkpoint"]).read_metadata()
+    ranks = run_ranks(resume_fsdp1_on_rank, job["fsdp"], job)
+    return {"demanded": ranks[0]["keys"], "stored": sorted(metadata.state_dict_metadata), "ranks": ranks}
 
 
 def save_placed_on_rank(rank, job):
