@@ -2,13 +2,13 @@ import { isHfStreamDcpError } from "../core/errors.ts";
 import type { Family } from "./family.ts";
 import { chooseFamily, HF_FAMILY } from "./registry.ts";
 import { RELEASES } from "./releases.ts";
-import { HF_TARGET, OWN_TARGET, type ResolvedTarget, resolveTarget } from "./target.ts";
+import { HF_MODULES, HF_TARGET, OWN_TARGET, type ResolvedTarget, resolveTarget } from "./target.ts";
 
 /** What may follow a release; the first is what it does by itself. */
 const VARIANTS = ["", "+fused", "+unfused", "+mtp", "+fused+mtp", "+unfused+mtp"] as const;
 
 /**
- * The targets that name or divide the tensors of a model differently, newest first, and last `hf`: what is tried when a checkpoint says
+ * The targets that name or divide the tensors of a model differently, newest first, and last the names of Hugging Face: what is tried when a checkpoint says
  * which names it wants and the user does not.
  *
  * @param family - As the user gives it.
@@ -18,7 +18,7 @@ export function targetsToTry(
 	family: string | Family | undefined,
 	config: unknown,
 ): readonly string[] {
-	if (family === HF_FAMILY) return [HF_TARGET];
+	if (family === HF_FAMILY) return [HF_TARGET, HF_MODULES];
 	if (typeof family === "object") {
 		return family.layout === "fsdp" ? [OWN_TARGET] : spellingsOf(family.name);
 	}
@@ -30,7 +30,7 @@ export function targetsToTry(
 		// Whoever maps to it is told why not.
 		spellings = ["torchtitan"];
 	}
-	return family === undefined ? [...spellings, HF_TARGET] : spellings;
+	return family === undefined ? [...spellings, HF_TARGET, HF_MODULES] : spellings;
 }
 
 /** Targets of one family, one for each way in which names or tensors differ. */

@@ -24,7 +24,7 @@ export interface ResolvedTarget {
 export const HF_TARGET = "hf";
 
 /** The target that takes the names of the modules of transformers 5. */
-const HF_MODULES = "hf@5";
+export const HF_MODULES = "hf@5";
 
 const HF: ResolvedTarget = {
 	id: HF_TARGET,
