@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { createLayout } from "../../src/layout/create-layout.ts";
 import { mapModel } from "../../src/models/map-model.ts";
+import { goldenLayoutNames, layoutOf, readGoldenLayout } from "../support/golden-layouts.ts";
 import { type Shapes, sourceOf } from "../support/model-sources.ts";
 import {
 	type Config,
@@ -203,6 +205,36 @@ const EXPORTS = { qwen3_5: qwen35, qwen3_vl: qwen3Vl, muse_glimmer: muse, flux }
 test("the fixture has every flavor of both trees", () => {
 	expect(FLAVORS).toHaveLength(23);
 });
+
+describe("what the layouts' trainers hold is what is made", () => {
+	const layouts = goldenLayoutNames().filter((name) => /^main__(qwen3_5|muse|flux)/.test(name));
+
+	test.each(layouts)("%s", (name) => {
+		const golden = readGoldenLayout(name);
+		const [, family, flavorName] = name.split("__");
+		const flavor = FLAVORS.find((one) => one.family === family && one.flavor === flavorName)!;
+		const { config, shapes } = EXPORTS[flavor.family](flavor, new Sizes(flavor), "fused");
+		const { recipes, facts } = mapModel({ source: sourceOf(config, shapes), target: "torchtitan" });
+		const demanded = Object.entries(golden.params).map(([key, param]) => [key, param.global_shape]);
+		expect(recipes.map(({ fqn, expr }) => [fqn, expr.shape]).toSorted(byKey)).toEqual(
+			demanded.toSorted(byKey),
+		);
+		// That layout is the trainer's is proved elsewhere; here, that the model's own facts lead to it.
+		const { layout, parallelism, rules } = layoutOf(golden);
+		const own = createLayout({ parallelism, rules, facts });
+		for (const { fqn, expr } of recipes) {
+			expect(own.shardsOf(fqn, expr.shape)).toEqual(layout.shardsOf(fqn, expr.shape));
+		}
+	});
+
+	test("is all of them", () => {
+		expect(layouts).toHaveLength(9);
+	});
+});
+
+function byKey([a]: readonly unknown[], [b]: readonly unknown[]): number {
+	return String(a) < String(b) ? -1 : 1;
+}
 
 describe.each(FLAVORS)("$tree $family $flavor", (flavor) => {
 	const keys = expectedKeys(flavor);
