@@ -81,8 +81,8 @@ export type OracleJob =
 			readonly directory: string;
 			readonly options?: { readonly [name: string]: unknown };
 	  }
-	/** Saves a tiny flux pipeline. */
-	| { readonly kind: "tiny-flux"; readonly directory: string }
+	/** Saves a tiny flux pipeline, or a tiny DeepSeek-V3 with a layer for multi-token prediction. */
+	| { readonly kind: "tiny-flux" | "tiny-mtp"; readonly directory: string }
 	/** Of a tiny model, makes a quantised one and what its numbers mean, in float32. */
 	| {
 			readonly kind: "quantise";
@@ -93,7 +93,7 @@ export type OracleJob =
 	  }
 	/** Loads a checkpoint into torchtitan's own model and runs it and the model that it comes from. Needs torchtitan's `path`. */
 	| {
-			readonly kind: "logits" | "flux-logits";
+			readonly kind: "logits" | "flux-logits" | "mtp-logits";
 			readonly model: string;
 			readonly checkpoint: string;
 	  }
@@ -249,6 +249,7 @@ interface OracleAnswers {
 	readonly whole: WholeReport;
 	readonly tiny: { readonly transformers: string; readonly torch: string };
 	readonly "tiny-flux": Record<string, never>;
+	readonly "tiny-mtp": Record<string, never>;
 	readonly quantise: Record<string, never>;
 	readonly logits: LogitsReport;
 	readonly "flux-logits": LogitsReport;
@@ -258,6 +259,7 @@ interface OracleAnswers {
 	readonly read_fp8: BitsReport & { readonly transformers?: BitsReport };
 	/** Elements that are written in each row, and whether they are the first ones of it. */
 	readonly read_mxfp4: { readonly per_row: readonly number[]; readonly first: boolean };
+	readonly "mtp-logits": LogitsReport;
 }
 
 /** One Python process with torch imported once; answers jobs in the order they are asked. */

@@ -3,6 +3,7 @@
 In: `{"kind": "...", ...}` on stdin. Out: `{"ok": ...}` or `{"error": "..."}` on stdout; everything else goes to stderr.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -20,45 +21,13 @@ import trainer
 import whole
 
 
-def make_models(job):
-    # `transformers` takes seconds to import: only the jobs that use it pay.
-    import make_models
-
-    return make_models.make_models(job)
-
-
-def save_tiny_models(job):
-    import tiny_models
-
-    return tiny_models.save(job)
-
-
-def quantise(job):
-    import tiny_quantised
-
-    return tiny_quantised.quantise(job)
-
-
-def compare_logits(job):
-    import logits
-
-    return logits.compare(job)
-
-
-def save_flux(job):
-    import flux_logits
-
-    return flux_logits.save(job)
-
-
-def compare_flux(job):
-    import flux_logits
-
-    return flux_logits.compare(job)
+def lazily(module, function):
+    """A job whose module is imported when it is first asked for: it brings `transformers`, `diffusers` or torchtitan."""
+    return lambda job: getattr(importlib.import_module(module), function)(job)
 
 
 JOBS = {
-    "models": make_models,
+    "models": lazily("make_models", "make_models"),
     "adapter": adapters.compare_adapter,
     "expected": expected.write_expected,
     "load": load_dtensor.load,
@@ -76,11 +45,13 @@ JOBS = {
     "write_fp8": quantised.write_fp8,
     "read_fp8": quantised.read_fp8,
     "read_mxfp4": quantised.read_mxfp4,
-    "tiny": save_tiny_models,
-    "quantise": quantise,
-    "logits": compare_logits,
-    "tiny-flux": save_flux,
-    "flux-logits": compare_flux,
+    "tiny": lazily("tiny_models", "save"),
+    "quantise": lazily("tiny_quantised", "quantise"),
+    "logits": lazily("logits", "compare"),
+    "tiny-flux": lazily("flux_logits", "save"),
+    "flux-logits": lazily("flux_logits", "compare"),
+    "tiny-mtp": lazily("mtp_logits", "save"),
+    "mtp-logits": lazily("mtp_logits", "compare"),
 }
 
 

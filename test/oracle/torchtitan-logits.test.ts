@@ -118,12 +118,15 @@ describe.skipIf(skip !== undefined)(
 			});
 		}
 
-		it("flux", async () => {
+		it.each([
+			{ name: "flux", flags: [], keys: 80 },
+			{ name: "mtp", flags: ["--target", "torchtitan+mtp"], keys: 70 },
+		] as const)("$name", async ({ name, flags, keys }) => {
 			const oracle = oracleOf("0.3");
-			const model = modelPath("flux");
-			await oracle.ask({ kind: "tiny-flux", directory: model });
-			const checkpoint = await convert(model);
-			expectEqual(await oracle.ask({ kind: "flux-logits", model, checkpoint }), 80);
+			const model = modelPath(name);
+			await oracle.ask({ kind: `tiny-${name}`, directory: model });
+			const checkpoint = await convert(model, ...flags);
+			expectEqual(await oracle.ask({ kind: `${name}-logits`, model, checkpoint }), keys);
 		});
 
 		it.each(QUANTISED)("$model, quantised: $method", async ({ model, method, keys }) => {

@@ -99,9 +99,10 @@ def latent_layers(build, config):
     )
 
 
-def deepseek_v3(config):
+def deepseek_v3(config, mtp=0):
     layers = latent_layers(_deepseek._build_dsv3_layers, config)
-    return _deepseek.DeepSeekV3Model.Config(**decoder(config, layers=layers))
+    more = _deepseek._build_mtp_layers(layers[-1], dim=config.hidden_size, num_mtp_layers=mtp)
+    return _deepseek.DeepSeekV3Model.Config(**decoder(config, layers=layers, mtp_layers=more))
 
 
 def kimi(config):
@@ -243,7 +244,7 @@ def set_eps(part, eps):
             set_eps(item, eps)
 
 
-def build(config):
-    titan = BY_MODEL_TYPE[config.model_type](config)
+def build(config, **parts):
+    titan = BY_MODEL_TYPE[config.model_type](config, **parts)
     set_eps(titan, config.get_text_config().rms_norm_eps)
     return titan.build().eval()
