@@ -1,8 +1,10 @@
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { findPython } from "../support/python.ts";
 import { runCli } from "../support/run-cli.ts";
 import { findTorchtitan, type TitanRelease } from "../support/torchtitan.ts";
+import { BROKEN_FAMILIES, type FamilyJson, spoilFamily } from "./broken-families.ts";
 import { Resources, temporaryDirectory } from "./conversion.ts";
 import { type LogitsReport, Oracle } from "./oracle.ts";
 
@@ -127,6 +129,40 @@ describe.skipIf(skip !== undefined)(
 			await oracle.ask({ kind: `tiny-${name}`, directory: model });
 			const checkpoint = await convert(model, ...flags);
 			expectEqual(await oracle.ask({ kind: `${name}-logits`, model, checkpoint }), keys);
+		});
+
+		describe("a wrong map is heard of", () => {
+			async function convertBy(family: FamilyJson, model: string, name: string): Promise<string> {
+				const file = join(folder, `${name}.json`);
+				await writeFile(file, JSON.stringify(family));
+				const flags = ["--out", join(folder, name), "--family", file, "--threads", "1"];
+				const { code, stderr } = await runCli([modelPath(model), "--dp-shard", "2", ...flags], {});
+				expect(stderr, "the command line fails").toSatisfy(() => code === 0);
+				return join(folder, name);
+			}
+
+			async function show(family: string): Promise<FamilyJson> {
+				return JSON.parse((await runCli(["family", "show", family], {})).stdout);
+			}
+
+			it("a family that is shown and given back is the family", async () => {
+				const checkpoint = await convertBy(await show("llama3"), "llama3", "shown");
+				const job = { kind: "logits", model: modelPath("llama3"), checkpoint } as const;
+				expectEqual(await oracleOf("0.3").ask(job), 21);
+			});
+
+			for (const [index, { what, family, model, spoil }] of BROKEN_FAMILIES.entries()) {
+				it(`${family}: ${what}`, async () => {
+					const shown = await show(family);
+					const spoiled = spoilFamily(shown, { spoil });
+					expect(spoiled).not.toEqual(shown);
+					const checkpoint = await convertBy(spoiled, model, `broken-${index}`);
+					const job = { kind: "logits", model: modelPath(model), checkpoint } as const;
+					const report = await oracleOf("0.3").ask(job);
+					expect(report.finite).toBe(true);
+					expect(report.difference).toBeGreaterThan(report.spread);
+				});
+			}
 		});
 
 		it.each(QUANTISED)("$model, quantised: $method", async ({ model, method, keys }) => {
