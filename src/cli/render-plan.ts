@@ -5,9 +5,12 @@ import { firstOf, summariseNotes } from "./summarise-notes.ts";
 import { threadRows } from "./render-threads.ts";
 import { describeBalance, renderPlannedWorkers } from "./render-workers.ts";
 
-/** What a plan leaves out, stores twice and adds, as rows of a table; nothing for what does not happen. */
-export function nameRows(plan: Pick<Plan, "dropped" | "tied" | "synthesised">): string[][] {
+/** What a plan dequantises, leaves out, stores twice and adds, as rows of a table; nothing for what does not happen. */
+export function nameRows(
+	plan: Pick<Plan, "dequantised" | "dropped" | "tied" | "synthesised">,
+): string[][] {
 	const rows: string[][] = [];
+	for (const line of summariseNotes(plan.dequantised, "weight")) rows.push(["quantised", line]);
 	for (const line of summariseNotes(plan.dropped)) rows.push(["dropped", line]);
 	for (const line of summariseNotes(plan.tied)) rows.push(["tied", line]);
 	if (plan.synthesised.length > 0) {

@@ -37,4 +37,6 @@ export interface ModelMap {
 	readonly dropped: readonly SourceNote[];
 	/** Target keys that no source has, written as the loader expects them. */
 	readonly synthesised: readonly string[];
+	/** Source tensors of quantised weights, with what becomes of them. */
+	readonly dequantised: readonly SourceNote[];
 }

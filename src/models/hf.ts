@@ -1,8 +1,10 @@
+import { sourcesOf } from "../core/expr.ts";
 import type { ModelFacts } from "../core/model-facts.ts";
 import type { ModelMap, Recipe, SourceNote } from "../core/recipe.ts";
 import { nameModules } from "./hf-modules.ts";
 import { isRecord, type JsonRecord } from "./json.ts";
 import type { LogicalTensors } from "./quantised/logical.ts";
+import { dequantisedNotes } from "./quantised/notes.ts";
 import { HF_FAMILY } from "./registry.ts";
 import type { ResolvedTarget } from "./target.ts";
 
@@ -27,7 +29,7 @@ const HAS_HEAD = /For(?:CausalLM|ConditionalGeneration)$|LMHeadModel$/;
  */
 export function mapHf(
 	config: unknown,
-	tensors: LogicalTensors["tensors"],
+	{ tensors, stored }: LogicalTensors,
 	target: ResolvedTarget,
 ): ModelMap {
 	const isTied = saysTied(config) ?? wantsHead(config);
@@ -40,21 +42,25 @@ export function mapHf(
 		facts: guessFacts(config, tie !== undefined),
 		rules: target.rules,
 		recipes: tie === undefined ? kept : [...kept, tie.recipe],
-		tied: tie === undefined ? [] : [tie.note],
+		tied: tie?.notes ?? [],
 		dropped: [],
 		synthesised: [],
+		dequantised: dequantisedNotes(kept, stored),
 	};
 }
 
 /** The head that the source leaves out because it is tied. */
 function tieOf(
 	tensors: LogicalTensors["tensors"],
-): { readonly recipe: Recipe; readonly note: SourceNote } | undefined {
+): { readonly recipe: Recipe; readonly notes: readonly SourceNote[] } | undefined {
 	for (const [name, head] of TIES) {
 		const embedding = tensors.get(name);
 		if (embedding === undefined || tensors.has(head)) continue;
-		const note = { name, reason: `tie_word_embeddings: stored again as ${head}` };
-		return { recipe: { fqn: head, expr: embedding, keepDtype: false, isTied: true }, note };
+		const reason = `tie_word_embeddings: stored again as ${head}`;
+		return {
+			recipe: { fqn: head, expr: embedding, keepDtype: false, isTied: true },
+			notes: sourcesOf(embedding).map((source) => ({ name: source.name, reason })),
+		};
 	}
 	return undefined;
 }

@@ -12,6 +12,7 @@ import { isRecord, type JsonRecord } from "./json.ts";
 import { applyMerges } from "./merge.ts";
 import { createNumbers, type Numbers } from "./numbers.ts";
 import { type LogicalTensors, logicalTensors, type QuantisedUse } from "./quantised/logical.ts";
+import { dequantisedNotes } from "./quantised/notes.ts";
 import { chooseFamily, HF_FAMILY } from "./registry.ts";
 import { HF_TARGET, isHfTarget, NEWEST_TARGET, resolveTarget, targetOf } from "./target.ts";
 import { isResolved, unresolvedError, type Unresolved } from "./unresolved.ts";
@@ -43,8 +44,8 @@ export function mapModel(options: MapModelOptions): ModelMap {
 	checkKeepQuantized(options);
 	const { dtype = "keep", keepQuantized = false } = options;
 	if (options.target !== undefined && isHfTarget(options.target)) {
-		const { tensors } = logicalTensors(source, { dtype, keepQuantized });
-		return mapHf(source.config, tensors, resolveTarget(options.target, HF_FAMILY));
+		const logical = logicalTensors(source, { dtype, keepQuantized });
+		return mapHf(source.config, logical, resolveTarget(options.target, HF_FAMILY));
 	}
 	const family =
 		typeof options.family === "object"
@@ -102,6 +103,7 @@ export function mapModel(options: MapModelOptions): ModelMap {
 		tied: tiedNotes(result.made),
 		dropped,
 		synthesised: recipes.flatMap(({ fqn, expr }) => (sourcesOf(expr).length === 0 ? [fqn] : [])),
+		dequantised: dequantisedNotes(recipes, logical.stored),
 	};
 }
 

@@ -107,7 +107,7 @@ export function cutPlan(drafted: DraftedPlan, count: number): Plan {
 	const typedTensors = tensors.map(({ fqn, expr }) => ({ fqn, dtype: expr.dtype }));
 	const { entries, files } = placeEntries(cut.drafts, typedTensors, format, cut.shareOf);
 	const tiles = tilesOf(cut.drafts, cut.atoms, limits);
-	const { family, target, tied, dropped, synthesised } = map;
+	const { family, target, tied, dropped, synthesised, dequantised } = map;
 	const totals = totalsOf({
 		tiles,
 		entries,
@@ -134,6 +134,7 @@ export function cutPlan(drafted: DraftedPlan, count: number): Plan {
 		tied,
 		dropped,
 		synthesised,
+		dequantised,
 		totals,
 	} satisfies Plan);
 }

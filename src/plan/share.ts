@@ -101,6 +101,7 @@ export function assembleShare(
 			tiles,
 			dropped: [],
 			synthesised: [],
+			dequantised: [],
 			totals: totalsOf(plan, { tiles, entries: ownEntries, files }),
 		},
 		entries,

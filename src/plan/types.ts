@@ -122,6 +122,7 @@ export interface Plan {
 	readonly tied: readonly SourceNote[];
 	readonly dropped: readonly SourceNote[];
 	readonly synthesised: readonly string[];
+	readonly dequantised: readonly SourceNote[];
 	readonly totals: PlanTotals;
 }
 

@@ -64,6 +64,7 @@ export function mapFor(
 		tied: notes.tied ?? [],
 		dropped: notes.dropped ?? [],
 		synthesised: [],
+		dequantised: [],
 	};
 }
 

@@ -50,6 +50,10 @@ const PLAN: Plan = {
 		{ name: "inv_freq", reason: "computed by the model" },
 	],
 	synthesised: ["layers.0.moe.expert_bias_E"],
+	dequantised: [
+		{ name: "x.weight", reason: "FP8 in blocks of 128 × 128 becomes bfloat16" },
+		{ name: "y.weight", reason: "FP8 in blocks of 128 × 128 becomes bfloat16" },
+	],
 	totals: {
 		fetchBytes: 1_000_000,
 		requests: 1,
@@ -169,6 +173,7 @@ test("the plan as a table", () => {
 		           it costs 1 entry more than a larger one: blocks are cut to fit into it
 		tiles      0, the largest 1 MiB
 		threads    1 (one for every 2 GiB to fetch)
+		quantised  2 weights: FP8 in blocks of 128 × 128 becomes bfloat16 (x.weight, …)
 		dropped    4 tensors: vision tensors are not part of the text model (vision_model.a, …)
 		dropped    1 tensor: computed by the model (inv_freq)
 		tied       1 tensor: stored under both keys (a)
@@ -282,6 +287,7 @@ test("the summary says what was resumed and how to load the result", () => {
 		target      torchtitan@2026-06, family llama3
 		fetched     500 kB in 1 request, 2.0 s (250 kB/s)
 		written     1.00 MB: 2 files, 2 entries; .metadata 1.23 kB
+		quantised   2 weights: FP8 in blocks of 128 × 128 becomes bfloat16 (x.weight, …)
 		dropped     4 tensors: vision tensors are not part of the text model (vision_model.a, …)
 		dropped     1 tensor: computed by the model (inv_freq)
 		tied        1 tensor: stored under both keys (a)

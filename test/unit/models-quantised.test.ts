@@ -59,6 +59,20 @@ describe("FP8 blocks", () => {
 		);
 	});
 
+	test("are told", () => {
+		const { dequantised } = map(tinyDeepseek());
+		expect(dequantised).toContainEqual({
+			name: WQ,
+			reason: "FP8 in blocks of 16 × 8 becomes bfloat16",
+		});
+		// Those that are left out become nothing.
+		expect(dequantised.filter(({ name }) => name.startsWith("model.layers.3."))).toEqual([]);
+		const [first] = map(tinyGptOss(), { dtype: "float32" }).dequantised;
+		expect(first?.reason).toBe("MXFP4 becomes float32");
+		expect(map(tinyGptOss("bfloat16")).dequantised).toEqual([]);
+		expect(map(tinyGptOss(), { target: "hf", keepQuantized: true }).dequantised).toEqual([]);
+	});
+
 	test.each([
 		["keep", "bfloat16"],
 		["bfloat16", "bfloat16"],

@@ -19,6 +19,8 @@ export interface LogicalTensors {
 	readonly tensors: ReadonlyMap<string, Expr>;
 	/** The logical tensor that the tensor `name` of the source belongs to. */
 	readonly nameOf: (name: string) => string;
+	/** What weights that were quantised are stored as. */
+	readonly stored: DequantDtype;
 }
 
 /**
@@ -30,13 +32,12 @@ export interface LogicalTensors {
  * shape, all together.
  */
 export function logicalTensors(source: Source, use: QuantisedUse): LogicalTensors {
-	if (use.keepQuantized) return plainTensors(source);
+	const stored = use.dtype === "keep" ? "bfloat16" : use.dtype;
+	if (use.keepQuantized) return plainTensors(source, stored);
 	const scheme = schemeOf(readQuantMethod(source.config));
-	if (scheme === undefined) {
-		refuseUnannounced(source);
-		return plainTensors(source);
-	}
-	return dequantisedTensors(source, scheme, use.dtype === "keep" ? "bfloat16" : use.dtype);
+	if (scheme !== undefined) return dequantisedTensors(source, scheme, stored);
+	refuseUnannounced(source);
+	return plainTensors(source, stored);
 }
 
 function schemeOf(method: QuantMethod): QuantScheme | undefined {
@@ -52,10 +53,11 @@ function schemeOf(method: QuantMethod): QuantScheme | undefined {
 	}
 }
 
-function plainTensors({ tensors }: Source): LogicalTensors {
+function plainTensors({ tensors }: Source, stored: DequantDtype): LogicalTensors {
 	return {
 		tensors: new Map(tensors.map((tensor) => [tensor.name, exprOf(tensor)])),
 		nameOf: (name) => name,
+		stored,
 	};
 }
 
@@ -86,7 +88,7 @@ function refuseUnannounced({ tensors }: Source): void {
 function dequantisedTensors(
 	{ tensors }: Source,
 	scheme: QuantScheme,
-	dtype: DequantDtype,
+	stored: DequantDtype,
 ): LogicalTensors {
 	const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
 	const logical = new Map<string, Expr>();
@@ -100,7 +102,7 @@ function dequantisedTensors(
 		const { name } = tensor;
 		if (scheme.isWeight(tensor)) {
 			const scales = byName.get(scheme.scalesOf(name));
-			const made = buildOrExplain(scheme, tensor, scales, dtype);
+			const made = buildOrExplain(scheme, tensor, scales, stored);
 			if (typeof made === "string") problems.push(made);
 			else add(scheme.logicalOf(name), made);
 			names.set(name, scheme.logicalOf(name));
@@ -114,7 +116,7 @@ function dequantisedTensors(
 		} else add(name, exprOf(tensor));
 	}
 	if (problems.length > 0) throw inconsistent(scheme, problems);
-	return { tensors: logical, nameOf: (name) => names.get(name) ?? name };
+	return { tensors: logical, nameOf: (name) => names.get(name) ?? name, stored };
 }
 
 function buildOrExplain(
