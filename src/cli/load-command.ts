@@ -44,12 +44,16 @@ function parallelismFlags({ parallelism, worldSize }: LoadRecipe): string[] {
 	});
 }
 
+/** torchtitan's modules that are called otherwise than our families. */
+const MODULES: { readonly [family: string]: string } = { kimi_k2: "kimi_k2_7" };
+
 function torchtitanLines(recipe: LoadRecipe): string[] {
 	const { directory, family, worldSize, target } = recipe;
+	const module = MODULES[family] ?? family;
 	const launch =
 		worldSize <= RANKS_PER_MACHINE
-			? `NGPU=${worldSize} MODULE=${family} CONFIG=YOUR_CONFIG ./run_train.sh`
-			: `torchrun YOUR_NODES_AND_RENDEZVOUS -m torchtitan.train --module ${family} --config YOUR_CONFIG`;
+			? `NGPU=${worldSize} MODULE=${module} CONFIG=YOUR_CONFIG ./run_train.sh`
+			: `torchrun YOUR_NODES_AND_RENDEZVOUS -m torchtitan.train --module ${module} --config YOUR_CONFIG`;
 	const flags = [
 		"--checkpoint.enable",
 		`--checkpoint.initial_load_path=${quoteForShell(directory)}`,

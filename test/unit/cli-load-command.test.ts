@@ -44,6 +44,10 @@ test("torchtitan on many machines, with every setting of a pipeline", () => {
 	expect(text).toContain(`module_fqns_per_model_part='[["tok_embeddings"],["norm","lm_head"]]'`);
 });
 
+test("torchtitan's module of Kimi K2 has its version in its name", () => {
+	expect(describeLoading({ ...RECIPE, family: "kimi_k2" })).toContain(" MODULE=kimi_k2_7 ");
+});
+
 test("the printed flags are flags of ours", () => {
 	const ours = LAYOUT_FLAGS.map(({ torchtitan }) => `--parallelism.${torchtitan}`);
 	const printed = describeLoading(RECIPE).match(/--parallelism\.\w+/g) ?? [];

@@ -12,22 +12,11 @@ export function dequantisedNotes(
 ): readonly SourceNote[] {
 	const notes = new Map<string, SourceNote>();
 	const visit = (expr: Expr): void => {
-		switch (expr.kind) {
-			case "dequant": {
-				const { name } = expr.weight;
-				notes.set(name, { name, reason: `${describe(expr)} becomes ${stored}` });
-				break;
-			}
-			case "concat":
-			case "stack":
-				expr.parts.forEach(visit);
-				break;
-			case "source":
-			case "fill":
-				break;
-			default:
-				visit(expr.of);
-		}
+		if (expr.kind === "dequant") {
+			const { name } = expr.weight;
+			notes.set(name, { name, reason: `${describe(expr)} becomes ${stored}` });
+		} else if (expr.kind === "concat" || expr.kind === "stack") expr.parts.forEach(visit);
+		else if (expr.kind !== "source" && expr.kind !== "fill") visit(expr.of);
 	};
 	for (const { expr } of recipes) visit(expr);
 	return [...notes.values()];
