@@ -23,17 +23,18 @@ const pattern = text('a name with holes, such as "layers.{layer}.weight"');
 const plainText = v.string("expected text");
 
 const AXIS_MESSAGE = "expected an axis: a whole number, counted from 0";
-const axis = v.pipe(
-	v.number(AXIS_MESSAGE),
-	v.safeInteger(AXIS_MESSAGE),
-	v.minValue(0, AXIS_MESSAGE),
-);
+const axis = v.pipe(v.number(AXIS_MESSAGE), v.integer(AXIS_MESSAGE), v.minValue(0, AXIS_MESSAGE));
 
 const NUMBER_MESSAGE =
 	'expected a number: a whole number, or text such as "heads * head_dim" of names, whole numbers, +, * and /';
 const numberText = v.union(
 	[
-		v.pipe(v.number(), v.safeInteger(NUMBER_MESSAGE), v.minValue(0, NUMBER_MESSAGE)),
+		v.pipe(
+			v.number(),
+			v.integer(NUMBER_MESSAGE),
+			v.minValue(0, NUMBER_MESSAGE),
+			v.maxValue(Number.MAX_SAFE_INTEGER, NUMBER_MESSAGE),
+		),
 		v.pipe(v.string(), v.nonEmpty(NUMBER_MESSAGE)),
 	],
 	NUMBER_MESSAGE,
@@ -199,11 +200,24 @@ const FAMILY_ENTRIES = {
 	readonly [K in keyof Required<Family>]: v.GenericSchema<unknown, Family[K]>;
 };
 
-/** A whole family. `$schema` is for editors. */
+/** A family as it is written: what may be left out is. `$schema` is for editors. */
+export const writtenFamilySchema: v.GenericSchema<unknown, Family & { readonly $schema?: unknown }> =
+	v.strictObject({ $schema: v.optional(plainText), ...FAMILY_ENTRIES }, "expected a family");
+
+/** A whole family. */
 export const familySchema: v.GenericSchema<unknown, Family> = v.pipe(
-	v.strictObject({ $schema: v.optional(plainText), ...FAMILY_ENTRIES }, "expected a family"),
+	writtenFamilySchema,
 	v.transform(({ $schema: _unused, ...family }): Family => family),
 );
+
+/** The schemas that contain themselves, by what a JSON Schema calls them. */
+export const RECURSIVE: {
+	readonly template: v.GenericSchema<Template>;
+	readonly templateNode: v.GenericSchema<TemplateNode>;
+	readonly item: v.GenericSchema<FamilyItem>;
+	readonly itemNode: v.GenericSchema<FamilyItem>;
+	readonly pattern: v.GenericSchema<string>;
+} = { template, templateNode, item, itemNode, pattern };
 
 /** Whether two types have the same values. */
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
