@@ -2,7 +2,6 @@ import { toJsonSchema } from "@valibot/to-json-schema";
 import { expect, test } from "vitest";
 import { RECURSIVE, writtenFamilySchema } from "../../src/models/schema/entries.ts";
 
-
 /** The JSON Schema of a family file, made of the schema that reads one. */
 function familyJsonSchema(): object {
 	return toJsonSchema(writtenFamilySchema, {

@@ -201,8 +201,10 @@ const FAMILY_ENTRIES = {
 };
 
 /** A family as it is written: what may be left out is. `$schema` is for editors. */
-export const writtenFamilySchema: v.GenericSchema<unknown, Family & { readonly $schema?: unknown }> =
-	v.strictObject({ $schema: v.optional(plainText), ...FAMILY_ENTRIES }, "expected a family");
+export const writtenFamilySchema: v.GenericSchema<
+	unknown,
+	Family & { readonly $schema?: unknown }
+> = v.strictObject({ $schema: v.optional(plainText), ...FAMILY_ENTRIES }, "expected a family");
 
 /** A whole family. */
 export const familySchema: v.GenericSchema<unknown, Family> = v.pipe(
