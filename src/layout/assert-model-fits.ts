@@ -25,8 +25,8 @@ function assertFsdpOnly(parallelism: Parallelism): void {
 		const degree = parallelism[axis];
 		if (degree === 1) continue;
 		throw layoutInvalid(
-			`${axis} ${degree}: how a trainer cuts Hugging Face modules by ${axis} is not known; only FSDP2 and HSDP are`,
-			`Leave ${axis} at 1, or choose a torchtitan target.`,
+			`${axis} ${degree}: how this trainer cuts its modules by ${axis} is not known; only FSDP2 and HSDP are`,
+			`Leave ${axis} at 1, give the trainer's own layout (--like, --layout), or choose a torchtitan target.`,
 			{ axis, degree },
 		);
 	}

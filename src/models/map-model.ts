@@ -91,7 +91,7 @@ export function mapModel(options: MapModelOptions): ModelMap {
 		family: family.name,
 		target: target.id,
 		facts: {
-			layers: numbers.evaluate("layers"),
+			layers: countOf(family, numbers, "layers"),
 			attentionHeads: countOf(family, numbers, "heads"),
 			keyValueHeads: countOf(family, numbers, "kv_heads"),
 			...(family.otherHeads && { otherHeads: otherHeadsOf(family.otherHeads, numbers) }),
@@ -169,8 +169,13 @@ function otherHeadsOf(
 
 /** `llama4 of 48 layers, 16 experts`. What does not fit is most often the wrong number of these. */
 function describeModel(family: Family, numbers: Numbers): string {
+	const layers = countOf(family, numbers, "layers");
 	const experts = expertsOf(family, numbers);
-	return `${family.name} of ${numbers.evaluate("layers")} layers${experts === 0 ? "" : `, ${experts} experts`}`;
+	const counts = [
+		...(layers === 0 ? [] : [`${layers} layers`]),
+		...(experts === 0 ? [] : [`${experts} experts`]),
+	];
+	return `${family.name}${counts.length === 0 ? "" : ` of ${counts.join(", ")}`}`;
 }
 
 /** Sorts out the source tensors that no made tensor uses, and the keys that several made tensors have. */

@@ -76,9 +76,8 @@ function reaches(from: string, to: string, numbers: JsonRecord, seen: Set<string
 }
 
 function checkNeeds(value: JsonRecord, { numbers }: Scope, report: Report): void {
-	if (!isRecord(value["numbers"])) return;
-	const needs = value["layout"] === "fsdp" ? ["layers"] : TORCHTITAN_NUMBERS;
-	for (const name of needs) {
+	if (!isRecord(value["numbers"]) || value["layout"] === "fsdp") return;
+	for (const name of TORCHTITAN_NUMBERS) {
 		if (!numbers.has(name)) report(["numbers"], `there must be a number called ${name}`);
 	}
 }
