@@ -148,13 +148,15 @@ export interface BitsReport {
 	readonly different: readonly string[];
 }
 
-/** A model of `transformers` on `fsdp` × `tp` ranks. */
+/** A model of `transformers` on `fsdp` × `tp` ranks, of which `ep` share the experts before FSDP does. */
 export interface ShardedModel {
 	/** Directory that `transformers` saved it to. */
 	readonly model: string;
 	readonly dtype: string;
 	readonly fsdp: number;
 	readonly tp: number;
+	/** Ranks that experts are spread over. @default 1 */
+	readonly ep?: number;
 }
 
 /** What one rank found. */

@@ -13,6 +13,7 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import get_state_dict
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import Shard, distribute_tensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
@@ -43,13 +44,26 @@ TENSOR_PARALLEL = {
 
 
 def shard(model, job):
-    """FSDP2 over `fsdp` ranks, and tensor parallelism inside the layers over `tp`."""
+    """FSDP2 over `fsdp` ranks, tensor parallelism inside the layers over `tp`, experts over `ep` and then FSDP2."""
     mesh = init_device_mesh("cpu", (job["fsdp"], job["tp"]), mesh_dim_names=("fsdp", "tp"))
+    experts = sparse_mesh(job)
     for layer in model.model.layers:
+        if experts is not None and hasattr(layer.mlp, "experts"):
+            for name, weight in list(layer.mlp.experts.named_parameters(recurse=False)):
+                placed = distribute_tensor(weight.detach(), experts["ep"], [Shard(0)])
+                layer.mlp.experts.register_parameter(name, torch.nn.Parameter(placed))
+            fully_shard(layer.mlp.experts, mesh=experts["efsdp"])
         if job["tp"] > 1:
             parallelize_module(layer, mesh["tp"], TENSOR_PARALLEL)
         fully_shard(layer, mesh=mesh["fsdp"])
     return fully_shard(model, mesh=mesh["fsdp"])
+
+
+def sparse_mesh(job):
+    ep = job.get("ep", 1)
+    if ep == 1:
+        return None
+    return init_device_mesh("cpu", (job["fsdp"] * job["tp"] // ep, ep), mesh_dim_names=("efsdp", "ep"))
 
 
 def new_model(job):
@@ -63,7 +77,8 @@ def train_on_rank(rank, job):
     """One step with AdamW, then everything a trainer saves."""
     model = shard(new_model(job), job)
     dump_layout(model, job["dump"])
-    optimizer = torch.optim.AdamW(model.parameters())
+    # One parameter after the other: those of different meshes cannot be updated in one call.
+    optimizer = torch.optim.AdamW(model.parameters(), foreach=False)
     sum(parameter.to_local().float().sum() for parameter in model.parameters()).backward()
     optimizer.step()
     model_state, optim_state = get_state_dict(model, optimizer)
