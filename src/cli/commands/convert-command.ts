@@ -47,6 +47,7 @@ export function addConvertCommand(program: Command, io: CliIo): Command {
 				"hf-stream-dcp meta-llama/Llama-4-Scout-17B-16E --out /ckpt/step-0 --dp-shard 64 --tp 8 --ep 16",
 				"hf-stream-dcp ./my-model --out ./ckpt --target hf --dp-shard 8",
 				"hf-stream-dcp Qwen/Qwen3-8B --out ./ckpt --parallelism.tensor_parallel_degree=4 --world-size 16",
+				"hf-stream-dcp Qwen/Qwen3-8B --out /ckpt/step-0 --like /ckpt/step-1",
 				"hf-stream-dcp Qwen/Qwen3-8B --out /shared/ckpt --dp-shard 8 --workers 4",
 				"srun hf-stream-dcp Qwen/Qwen3-8B --out /shared/ckpt --dp-shard 8",
 			]),
