@@ -91,7 +91,7 @@ def gpt_oss():
 def with_vision(name, config, text, vision, **changes):
     """A model of text and images; `text` and `vision` are the configurations of its halves."""
     tokens = dict(image_token_id=250, video_token_id=251, vision_start_token_id=252, vision_end_token_id=253)
-    fields = dict(tokens, tie_word_embeddings=False, **changes)
+    fields = {**tokens, "tie_word_embeddings": False, **changes}
     known = getattr(transformers, config)
     fields = {key: value for key, value in fields.items() if hasattr(known, key)}
     return getattr(transformers, name), known(text_config={**SMALL, **text}, vision_config=vision, **fields)
@@ -219,7 +219,8 @@ def gemma3():
     vision = dict(
         hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, image_size=28, patch_size=14
     )
-    return with_vision("Gemma3ForConditionalGeneration", "Gemma3Config", text, vision, mm_tokens_per_image=4)
+    more = dict(mm_tokens_per_image=4, tie_word_embeddings=True)
+    return with_vision("Gemma3ForConditionalGeneration", "Gemma3Config", text, vision, **more)
 
 
 def qwen2_5_vl():

@@ -61,6 +61,9 @@ describe("hf@5: the names of the modules of transformers 5", () => {
 			["model.language_model.embed_tokens.weight", f32(embedding, [6, 4])],
 			["lm_head.weight", f32(embedding, [6, 4])],
 		]);
+		const mapped = mapModel({ source: sourceOf(config, { [embedding]: [6, 4] }), target: "hf@5" });
+		const reason = "tie_word_embeddings: stored again as lm_head.weight";
+		expect(mapped.tied).toEqual([{ name: embedding, reason }]);
 	});
 
 	test("a missing expert is an error", () => {
