@@ -46,7 +46,7 @@ describe("what stands before the names", () => {
 		["app.state.model.", NAMES.map((name) => `app.state.model.${name}`)],
 		// Averaged weights have as many votes.
 		["", [...NAMES.map((name) => `ema.${name}`), ...NAMES]],
-		["model.", [...NAMES.map((name) => `model._orig_mod.${name}`)]],
+		["model.", NAMES.map((name) => `model._orig_mod.${name}`)],
 		["model.", ["model.a._fsdp_wrapped_module.weight", "model.b.weight", "model.c.0.weight"]],
 	])("%j of %j", (prefix, keys) => {
 		const found = match(MAP, keys);
