@@ -57,8 +57,7 @@ export const DEEPSEEK_DROPS: readonly DropRule[] = [
  */
 export const DEEPSEEK_V3: Family = {
 	name: "deepseek_v3",
-	summary:
-		"DeepSeek V3, V3.1, R1, V2, Moonlight, Kimi K2 text (DeepseekV3ForCausalLM, DeepseekV2ForCausalLM)",
+	summary: "DeepSeek V3, R1 and V2, Moonlight, Kimi K2 as text (DeepseekV3ForCausalLM, …)",
 	modelTypes: ["deepseek_v3", "deepseek_v2", "kimi_k2"],
 	architectures: ["DeepseekV3ForCausalLM", "DeepseekV2ForCausalLM"],
 	prefixes: [""],

@@ -110,8 +110,7 @@ const TEXT: readonly FamilyItem[] = [
  */
 export const KIMI_K2: Family = {
 	name: "kimi_k2",
-	summary:
-		"Kimi K2.5 and later, Kimi-VL, with vision (KimiK25ForConditionalGeneration, KimiVLForConditionalGeneration)",
+	summary: "Kimi K2.5 and later, Kimi-VL, with vision (KimiK25ForConditionalGeneration, …)",
 	modelTypes: ["kimi_k25", "kimi_vl"],
 	architectures: [
 		"KimiK25ForConditionalGeneration",

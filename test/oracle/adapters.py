@@ -18,6 +18,9 @@ CONFIGS = {
     "llama3": {"model_type": "llama"},
     "llama4": {"model_type": "llama4"},
     "qwen3": {"model_type": "qwen3"},
+    "deepseek_v3": {"model_type": "deepseek_v3"},
+    "gpt_oss": {"model_type": "gpt_oss"},
+    "kimi_k2_7": {"model_type": "kimi_k25"},
     "qwen3_5": {"model_type": "qwen3_5"},
     "qwen3_vl": {"model_type": "qwen3_vl"},
     # The fixture does not say how many heads the vision encoder has: `_muse_glimmer_debugmodel_mm` does.

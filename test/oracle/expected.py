@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from expected_moe import moe_state
 from expected_multimodal import family_of, multimodal_state
 
 TOP_LEVEL = {
@@ -54,6 +55,8 @@ def torchtitan_state(config, tensors, names):
     """The state dict torchtitan would hold: key → tensor, a view where it can be. `names` is "june" or "main"."""
     if family_of(config):
         return multimodal_state(config, tensors, names)
+    if config["model_type"] in ("deepseek_v3", "gpt_oss", "kimi_k25"):
+        return moe_state(config, tensors, names)
     text = config.get("text_config", config)
     family = {"llama": "llama3", "llama4": "llama4", "llama4_text": "llama4"}.get(config["model_type"], "qwen3")
     state, stacks = {}, {}

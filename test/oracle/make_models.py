@@ -5,6 +5,7 @@ Every weight is drawn from one seeded normal distribution, so that no two tensor
 """
 
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -247,10 +248,115 @@ def make_flux(directory):
     (model / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
 
 
+FIXTURES = Path(__file__).parent.parent / "fixtures/torchtitan-adapters"
+LATENT = dict(
+    vocab_size=2048,
+    hidden_size=256,
+    num_hidden_layers=6,
+    num_attention_heads=16,
+    num_key_value_heads=16,
+    kv_lora_rank=512,
+    qk_nope_head_dim=128,
+    qk_rope_head_dim=64,
+    v_head_dim=128,
+    intermediate_size=1024,
+    moe_intermediate_size=256,
+    n_routed_experts=8,
+    n_shared_experts=2,
+)
+# The adapter's fixture has no experts.
+GPT_OSS_EXPERTS = {
+    "gate_up_proj": [8, 256, 5760],
+    "gate_up_proj_bias": [8, 5760],
+    "down_proj": [8, 2880, 256],
+    "down_proj_bias": [8, 256],
+}
+# Name of the model: the fixture with its tensors, layers, and config.json.
+OF_FIXTURES = {
+    "deepseek_v3-fp8": (
+        "deepseek_v3__debugmodel",
+        6,
+        # Rows and columns that end inside blocks.
+        dict(LATENT, model_type="deepseek_v3", quantization_config=dict(quant_method="fp8", weight_block_size=[96, 80])),
+    ),
+    "kimi_k2": (
+        "kimi_k2_7__debugmodel",
+        6,
+        dict(
+            model_type="kimi_k25",
+            text_config=dict(LATENT, model_type="deepseek_v3"),
+            vision_config=dict(
+                vt_hidden_size=256,
+                vt_intermediate_size=512,
+                vt_num_hidden_layers=4,
+                vt_num_attention_heads=4,
+                init_pos_emb_height=16,
+                init_pos_emb_width=16,
+            ),
+        ),
+    ),
+    "gpt_oss-mxfp4": (
+        "gpt_oss__debugmodel",
+        2,
+        dict(
+            model_type="gpt_oss",
+            vocab_size=2048,
+            hidden_size=256,
+            num_hidden_layers=2,
+            num_attention_heads=64,
+            num_key_value_heads=8,
+            head_dim=64,
+            intermediate_size=2880,
+            num_local_experts=8,
+            quantization_config=dict(quant_method="mxfp4"),
+        ),
+    ),
+}
+
+
+def make_of_fixture(name, directory):
+    """A model with the names and shapes that torchtitan's adapter reads; quantised as `config.json` says."""
+    fixture, layers, config = OF_FIXTURES[name]
+    source = json.loads((FIXTURES / f"{fixture}.json").read_text())["source"]
+    shapes = {name: shape for name, shape in source.items() if "vision" in name or layer_of(name) < layers}
+    if config["model_type"] == "gpt_oss":
+        for layer in range(layers):
+            shapes |= {f"model.layers.{layer}.mlp.experts.{kind}": shape for kind, shape in GPT_OSS_EXPERTS.items()}
+    generator = torch.Generator().manual_seed(11)
+    method = config.get("quantization_config", {})
+    tensors = {}
+    for name, shape in sorted(shapes.items()):
+        tensors |= draw_tensors(name, shape, method, generator)
+    directory.mkdir(parents=True)
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    (directory / "config.json").write_text(json.dumps(config))
+
+
+def draw_tensors(name, shape, method, generator):
+    kind = method.get("quant_method")
+    if kind == "fp8" and re.search(r"_proj(_with_mqa)?\.weight$", name):
+        grid = [-(-size // block) for size, block in zip(shape, method["weight_block_size"])]
+        codes = (torch.randn(shape, generator=generator) * 100).clamp(-448, 448).to(torch.float8_e4m3fn)
+        return {name: codes, f"{name}_scale_inv": torch.rand(grid, generator=generator) / 1000}
+    if kind == "mxfp4" and name.endswith((".gate_up_proj", ".down_proj")):
+        experts, columns, rows = shape
+        groups = [experts, rows, columns // 32]
+        blocks = torch.randint(0, 256, [*groups, 16], generator=generator, dtype=torch.uint8)
+        scales = torch.randint(112, 130, groups, generator=generator, dtype=torch.uint8)
+        return {f"{name}_blocks": blocks, f"{name}_scales": scales}
+    tensor = torch.randn(shape, generator=generator)
+    return {name: tensor if name.endswith("e_score_correction_bias") else tensor.bfloat16()}
+
+
 def make_models(job):
     """Saves every model named in `job["names"]` under `job["directory"]`."""
     transformers.utils.logging.disable_progress_bar()
     for name in job["names"]:
         directory = Path(job["directory"]) / name
-        make_flux(directory) if name == "flux" else make_model(name, directory)
+        if name == "flux":
+            make_flux(directory)
+        elif name in OF_FIXTURES:
+            make_of_fixture(name, directory)
+        else:
+            make_model(name, directory)
     return {"transformers": transformers.__version__, "torch": torch.__version__}

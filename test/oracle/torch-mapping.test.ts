@@ -21,6 +21,9 @@ describe.skipIf("skip" in search)(`the oracle's mapping is torchtitan's own${why
 		["llama4__debugmodel", 22, 2],
 		["qwen3__debugmodel", 25, 2],
 		["qwen3__debugmodel_moe", 27, 2],
+		["deepseek_v3__debugmodel", 28, 2],
+		["kimi_k2_7__debugmodel", 71, 2],
+		["gpt_oss__debugmodel", 29, 2],
 		// The fourth layer is the first with softmax attention.
 		["qwen3_5__debugmodel_moe", 129, 4],
 		["qwen3_vl__debugmodel_moe", 90, 4],
