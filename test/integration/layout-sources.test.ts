@@ -541,6 +541,26 @@ describe("what cannot be read", () => {
 });
 
 describe("the same command", () => {
+	test("goes on with what was stopped; with another layout it is refused", async () => {
+		const command = { repo: model, out: join(root, "stopped"), threads: 1, like: byRules };
+		const stop = new AbortController();
+		const options = parseConvertOptions({
+			...command,
+			signal: stop.signal,
+			onEvent: ({ kind }: { readonly kind: string }) => kind === "written" && stop.abort(),
+		});
+		await expect(convert(options)).rejects.toMatchObject({ name: "AbortError" });
+		const other = await trained("changed", ({ tensors, objects }) => ({
+			tensors: tensors.map((tensor) => ({ ...tensor, dtype: "float32" as const })),
+			objects,
+		}));
+		const error = await failure(convert(parseConvertOptions({ ...command, like: other })));
+		expect(error.code).toBe("PLAN_CHANGED");
+		expect(error.message).toMatch(/layout: like, sha256 [0-9a-f]{64}, now like, sha256/);
+		expect((await convert(parseConvertOptions(command))).outcome).toBe("committed");
+		await expectSameCheckpoint(byRules, command.out);
+	});
+
 	test("is one with the same layout, wherever it lies; another layout is another command", async () => {
 		const [here, there] = [join(root, "here"), join(root, "there")];
 		await cp(byRules, here, { recursive: true });
