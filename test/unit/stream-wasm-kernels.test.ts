@@ -7,6 +7,7 @@ import { viewAs } from "../../src/stream/cpu/elements.ts";
 import { type KernelMemory, loadKernels } from "../../src/stream/wasm/kernels.ts";
 import { runGather } from "../../src/stream/wasm/run-gather.ts";
 import { float32Patterns } from "../support/float32-patterns.ts";
+import { randomBytes } from "../support/random.ts";
 
 const BYTES = 4 * 2 ** 20;
 
@@ -106,6 +107,32 @@ describe("the kernels take what checkpoints are made of", () => {
 		const args = [bytes.subarray(0, 64), 0, bytes.subarray(64, 128)] as const;
 		expect(runGather(memory, piece("float32", "float16", dims), ...args)).toBe(false);
 		expect(runGather(memory, piece("float32", "float32", dims), ...args)).toBe(true);
+	});
+});
+
+describe("rows of runs are copied whole, and nothing beside them", () => {
+	const lengths = [1, 15, 16, 17, 63, 64, 100, 511, 512, 513, 600, 1024, 2047, 2048, 2049, 3000];
+	test.each([...lengths, 32_767, 32_768, 33_001])("of %i bytes", (length) => {
+		const rows = 7;
+		const [from, to] = [length + 5, length + 3];
+		const dims = [
+			{ size: rows, sourceStride: from, targetStride: to },
+			{ size: length, sourceStride: 1, targetStride: 1 },
+		];
+		const bytes = { sourceDtype: "uint8", targetDtype: "uint8" } as const;
+		const offsets = { sourceOffset: 0, targetOffset: 0 };
+		const before = randomBytes(rows * from + rows * to + 40, length);
+		memory.bytes.set(before);
+		const staging = memory.bytes.subarray(0, rows * from);
+		const start = rows * from + 19;
+		const target = memory.bytes.subarray(start, start + rows * to);
+		const moved: GatherPiece = { kind: "gather", source: "s", ...bytes, ...offsets, dims };
+		expect(runGather(memory, moved, staging, 0, target)).toBe(true);
+		const expected = before.slice();
+		for (let row = 0; row < rows; row++) {
+			expected.set(before.subarray(row * from, row * from + length), start + row * to);
+		}
+		expect(Buffer.compare(memory.bytes.subarray(0, before.length), expected)).toBe(0);
 	});
 });
 
