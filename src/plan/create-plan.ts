@@ -7,7 +7,7 @@ import type { EntryFormat } from "../core/ports.ts";
 import type { ModelMap, Recipe } from "../core/recipe.ts";
 import { at, formatShape, numel, type Shape } from "../core/shape.ts";
 import type { Source } from "../core/source.ts";
-import type { Atom, Draft } from "./atoms.ts";
+import type { Atom, Draft } from "./region.ts";
 import { checkCoverage, describeCover } from "./check.ts";
 import { type FittedDrafts, fitDrafts } from "./cut.ts";
 import { packTiles } from "./pack.ts";

@@ -1,5 +1,5 @@
 import { invariant } from "../core/errors.ts";
-import type { Atom, Draft } from "./atoms.ts";
+import type { Atom, Draft } from "./region.ts";
 import { balance } from "./balance.ts";
 import type { FittedDrafts } from "./cut.ts";
 import { groupsOf } from "./groups.ts";

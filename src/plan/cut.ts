@@ -2,10 +2,11 @@ import { formatBox } from "../core/box.ts";
 import { HfStreamDcpError } from "../core/errors.ts";
 import { sourcesOf } from "../core/expr.ts";
 import { at } from "../core/shape.ts";
-import { type Atom, atomsOf, components, type Draft, type Region } from "./atoms.ts";
+import { atomsOf, components } from "./atoms.ts";
 import { blocksOf } from "./blocks.ts";
 import { budgetForTile } from "./limits.ts";
 import type { Places } from "./places.ts";
+import type { Atom, Draft, Region } from "./region.ts";
 import type { PlanLimits } from "./types.ts";
 
 /** What some drafts became: cut further where memory demands it, and their atoms. */

@@ -1,5 +1,5 @@
 import { at } from "../core/shape.ts";
-import type { Atom, Draft } from "./atoms.ts";
+import type { Atom, Draft } from "./region.ts";
 
 /** Drafts that cannot be parted without fetching a source byte twice or filling one entry from two sides. */
 export interface Group {

@@ -1,5 +1,5 @@
 import { at } from "../core/shape.ts";
-import type { Atom, Draft } from "./atoms.ts";
+import { type Atom, type Draft, spansWithin } from "./region.ts";
 import { compareRanges, stagingBytesOf, unionRanges } from "./footprint.ts";
 import type { PlanRange, PlanSlab, PlanTile } from "./types.ts";
 
@@ -57,11 +57,14 @@ function runsOfAtom(atom: Atom): readonly PlanRange[] {
 /** What atoms fill, with neighbouring entries of the same spans in one slab. */
 function slabsOf(atoms: readonly Atom[], entryOf: (draft: Draft) => number): PlanSlab[] {
 	const bySpans = new Map<string, { spans: PlanSlab["spans"]; entries: number[] }>();
-	for (const { drafts, spans } of atoms) {
-		const key = JSON.stringify(spans);
-		const group = bySpans.get(key) ?? { spans, entries: [] };
-		bySpans.set(key, group);
-		for (const draft of drafts) group.entries.push(entryOf(draft));
+	for (const { drafts, spans: wanted } of atoms) {
+		for (const draft of drafts) {
+			const spans = spansWithin(draft.box, wanted);
+			const key = spans.map(({ axis, start, end }) => `${axis}:${start}:${end}`).join();
+			const group = bySpans.get(key) ?? { spans, entries: [] };
+			bySpans.set(key, group);
+			group.entries.push(entryOf(draft));
+		}
 	}
 	return [...bySpans.values()].flatMap(({ spans, entries }) =>
 		runsOf(entries).map(([firstEntry, endEntry]) => ({ firstEntry, endEntry, spans })),

@@ -4,7 +4,7 @@ import { boxNumel } from "../core/box.ts";
 import { pageAfter, PAGED_FROM_BYTES } from "../core/pages.ts";
 import { at } from "../core/shape.ts";
 import type { EntryFormat } from "../core/ports.ts";
-import type { Draft } from "./atoms.ts";
+import type { Draft } from "./region.ts";
 import type { PlanEntry } from "./types.ts";
 
 /** Keeps entries and their data (the prefix is a multiple of it) on the boundary torch's own storages have. */

@@ -1,7 +1,7 @@
 import { boxNumel } from "../core/box.ts";
 import { itemBytes } from "../core/dtype.ts";
 import { at } from "../core/shape.ts";
-import { type Draft, hullsOfRegion } from "./atoms.ts";
+import { type Draft, hullsOfRegion } from "./region.ts";
 import { blocksOf } from "./blocks.ts";
 import { fitDrafts } from "./cut.ts";
 import { compareRanges } from "./footprint.ts";

@@ -84,13 +84,21 @@ const settings = fc.record({
 	dtype: fc.constantFrom("keep" as const, "float32" as const, "float16" as const),
 });
 
-type Settings = typeof settings extends fc.Arbitrary<infer T> ? T : never;
+/** What a plan is made with. */
+interface Settings {
+	readonly parts: readonly number[];
+	readonly shares: number;
+	readonly perFile: number;
+	readonly tileBytes: number;
+	readonly maxTileBytes: number;
+	readonly dtype: "keep" | "float32" | "float16";
+}
 
-function planOf(exprs: readonly Expr[], chosen: Settings): Plan {
+function planOf(exprs: readonly Expr[], chosen: Settings, dropped: readonly string[] = []): Plan {
 	const { parts, shares, perFile, dtype, maxTileBytes } = chosen;
 	return createPlan({
-		source: sourceFor(exprs, perFile),
-		map: mapFor(exprs),
+		source: sourceFor(exprs, perFile, dropped),
+		map: mapFor(exprs, { dropped: dropped.map((name) => ({ name, reason: "test" })) }),
 		layout: gridLayout(parts),
 		format: plainFormat,
 		dtype,
@@ -148,5 +156,50 @@ describe("a plan of quantised weights", () => {
 			}),
 			{ numRuns: 40, timeout: 5_000, interruptAfterTimeLimit: 20_000 },
 		);
+	});
+
+	const roomy: Settings = {
+		parts: [1, 1, 1],
+		shares: 1,
+		perFile: 30,
+		tileBytes: 4096,
+		maxTileBytes: 8192,
+		dtype: "keep",
+	};
+
+	test("where ranks share scales of rows, tiles end between blocks and no entry is cut", () => {
+		for (const ranks of [6, 24, 256]) {
+			const plan = planOf([fp8("w", [1000, 64])], { ...roomy, parts: [ranks, 1, 1] });
+			checkPlan(plan);
+			// 8 rows have the same scales: 42, 5 and 1 to a rank share some with the next.
+			expect(plan.totals).toMatchObject({ entriesCut: 0, fetchBytes: 64_000 + 125 * 8 * 4 });
+			expect(plan.totals.largestTileBytes).toBeLessThanOrEqual(roomy.tileBytes);
+			expect(plan.tiles.length).toBeLessThanOrEqual(18);
+		}
+	});
+
+	test("neighbouring small experts share a tile, wherever a file has their scales", () => {
+		const names = Array.from({ length: E }, (_, e) => `experts.${e}`);
+		const beside = stack(
+			names.map((name) => fp8(name, [16, 24])),
+			0,
+		);
+		const before = stack(
+			names.map((name) => {
+				const scales = source(`a.${name}`, "float32", [2, 3]);
+				return dequantFp8Block(source(name, "float8_e4m3fn", [16, 24]), scales, [8, 8]);
+			}),
+			0,
+		);
+		// `b` lies between the scales and the weights, and is not fetched.
+		for (const [expr, dropped, ranges] of [
+			[beside, [], 1],
+			[before, ["b"], 2],
+		] as const) {
+			const plan = planOf([expr], { ...roomy, parts: [E, 1, 1] }, dropped);
+			checkPlan(plan);
+			expect(plan.tiles).toHaveLength(1);
+			expect(plan.tiles[0]!.ranges).toHaveLength(ranges);
+		}
 	});
 });
