@@ -1,6 +1,7 @@
 import { HfStreamDcpError } from "../core/errors.ts";
-import { concat, type Expr, stack } from "../core/expr.ts";
+import { concat, type Expr, permute, stack } from "../core/expr.ts";
 import { isRecord, textField } from "./json.ts";
+import { createNumbers, type NumberRule, type NumberText } from "./numbers.ts";
 import { type Bindings, fillPattern, matchPattern, type Pattern } from "./pattern.ts";
 
 /**
@@ -14,6 +15,14 @@ interface ModuleNames {
 	/** The first whose `before` fits a name renames it. */
 	readonly renames?: readonly { readonly before: Pattern; readonly after: Pattern }[];
 	readonly fused?: readonly FusedExperts[];
+	readonly turned?: readonly TurnedExperts[];
+}
+
+/** Experts in one tensor `[experts, rows, columns]` whose last two axes the files may hold the other way round. */
+interface TurnedExperts {
+	readonly name: Pattern;
+	readonly rows: NumberText;
+	readonly columns: NumberText;
 }
 
 /** Matrices of single experts, stacked along a new first axis; several kinds of them one below the other. */
@@ -67,6 +76,13 @@ const MODULE_NAMES: readonly ModuleNames[] = [
 		fused: fusedExperts("gate_proj", "up_proj", "down_proj"),
 	},
 	{
+		modelTypes: ["qwen3_vl_moe"],
+		turned: [
+			{ name: "*.mlp.experts.gate_up_proj", rows: "2 * inner", columns: "hidden" },
+			{ name: "*.mlp.experts.down_proj", rows: "hidden", columns: "inner" },
+		],
+	},
+	{
 		modelTypes: ["aya_vision", "gemma3", "got_ocr2", "internvl", "llava", "mistral3", "paligemma"],
 		renames: [
 			{ before: "language_model.lm_head.*", after: "lm_head.*" },
@@ -87,11 +103,18 @@ const MODULE_NAMES: readonly ModuleNames[] = [
 	},
 ];
 
+/** Numbers of {@link TurnedExperts}. */
+const EXPERT_NUMBERS: { readonly [name: string]: NumberRule } = {
+	hidden: { keys: ["hidden_size"] },
+	inner: { keys: ["moe_intermediate_size"] },
+};
+
 /**
  * `tensors`, by the names of the modules of transformers 5 that load them, in the same order; a fused tensor stands where the
  * first of its parts did. Architectures whose modules are called as their files keep their names.
  *
- * @throws {HfStreamDcpError} `NAMES_UNRESOLVED` when experts of a layer are missing.
+ * @throws {HfStreamDcpError} `NAMES_UNRESOLVED` when experts of a layer are missing; `CONFIG_INVALID` when `config.json` lacks a size of
+ * theirs.
  */
 export function nameModules(
 	config: unknown,
@@ -101,8 +124,9 @@ export function nameModules(
 	const rules = MODULE_NAMES.find(({ modelTypes }) => modelTypes.includes(modelType ?? ""));
 	if (rules === undefined) return tensors;
 	const named = new Map<string, Expr | Fusion>();
-	for (const [name, expr] of tensors) {
+	for (const [name, found] of tensors) {
 		const renamed = rename(rules, name);
+		const expr = turn(rules, renamed, found, config);
 		const place = placeOf(rules, renamed);
 		if (place === undefined) named.set(renamed, expr);
 		else addPart(named, place, expr);
@@ -118,6 +142,19 @@ function rename({ renames = [] }: ModuleNames, name: string): string {
 		if (bindings !== undefined) return fillPattern(after, bindings);
 	}
 	return name;
+}
+
+function turn({ turned = [] }: ModuleNames, name: string, expr: Expr, config: unknown): Expr {
+	const rule = turned.find((one) => matchPattern(one.name, name) !== undefined);
+	if (rule === undefined) return expr;
+	const top = isRecord(config) ? config : {};
+	const text = isRecord(top["text_config"]) ? top["text_config"] : top;
+	const numbers = createNumbers(EXPERT_NUMBERS, text, top);
+	const [rows, columns] = [numbers.evaluate(rule.rows), numbers.evaluate(rule.columns)];
+	const [, first, second] = expr.shape;
+	// As in transformers: what has the shape of the module is taken as it is.
+	const isTurned = first === columns && second === rows && rows !== columns;
+	return isTurned ? permute(expr, [0, 2, 1]) : expr;
 }
 
 /** Which part of which expert of a fused tensor a source tensor is. */

@@ -238,6 +238,22 @@ def qwen2_5_vl():
     return with_vision("Qwen2_5_VLForConditionalGeneration", "Qwen2_5_VLConfig", text, vision)
 
 
+def qwen3_vl_moe():
+    mrope = dict(rope_type="default", rope_theta=1e4, mrope_section=[4, 4, 4], mrope_interleaved=True)
+    text = dict(head_dim=24, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=40, rope_parameters=mrope)
+    vision = dict(
+        depth=2,
+        hidden_size=48,
+        intermediate_size=80,
+        num_heads=4,
+        patch_size=4,
+        out_hidden_size=64,
+        num_position_embeddings=36,
+        deepstack_visual_indexes=[0],
+    )
+    return with_vision("Qwen3VLMoeForConditionalGeneration", "Qwen3VLMoeConfig", text, vision)
+
+
 def glm4_moe():
     return make(
         "Glm4MoeForCausalLM",
@@ -266,6 +282,7 @@ OTHERS = {
     "granite": lambda: make("GraniteForCausalLM", "GraniteConfig", embedding_multiplier=3.0, logits_scaling=2.0),
     "smollm3": lambda: make("SmolLM3ForCausalLM", "SmolLM3Config", tie_word_embeddings=True),
     "qwen2_5_vl": qwen2_5_vl,
+    "qwen3_vl_moe": qwen3_vl_moe,
     "olmoe": lambda: make("OlmoeForCausalLM", "OlmoeConfig", num_experts=4, num_experts_per_tok=2),
     "qwen2_moe": lambda: make(
         "Qwen2MoeForCausalLM",

@@ -44,6 +44,7 @@ const HUB_FILES = [
 	"olmoe",
 	"qwen2_moe",
 	"qwen3_5_moe",
+	"qwen3_vl_moe",
 	"mistral",
 ];
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { concat, source, stack } from "../../src/core/expr.ts";
+import { concat, permute, source, stack } from "../../src/core/expr.ts";
 import { mapModel } from "../../src/models/map-model.ts";
 import { errorOf } from "../support/map-small-model.ts";
 import { type Shapes, sourceOf } from "../support/model-sources.ts";
@@ -52,6 +52,24 @@ describe("hf@5: the names of the modules of transformers 5", () => {
 	])("%s: %s → %s", (modelType, before, after) => {
 		const config = { model_type: modelType, tie_word_embeddings: false };
 		expect(recipes(config, { [before]: [4] })).toEqual([[after, f32(before, [4])]]);
+	});
+
+	test("experts whose axes are exchanged are turned, others are not", () => {
+		const config = {
+			model_type: "qwen3_vl_moe",
+			text_config: { hidden_size: 4, moe_intermediate_size: 3 },
+		};
+		const layer = "model.language_model.layers.0.mlp.experts";
+		const exchanged = { [`${layer}.gate_up_proj`]: [2, 4, 6], [`${layer}.down_proj`]: [2, 3, 4] };
+		expect(recipes(config, exchanged)).toEqual([
+			[`${layer}.gate_up_proj`, permute(f32(`${layer}.gate_up_proj`, [2, 4, 6]), [0, 2, 1])],
+			[`${layer}.down_proj`, permute(f32(`${layer}.down_proj`, [2, 3, 4]), [0, 2, 1])],
+		]);
+		const asHeld = { [`${layer}.gate_up_proj`]: [2, 6, 4], [`${layer}.down_proj`]: [2, 4, 3] };
+		expect(recipes(config, asHeld)).toEqual([
+			[`${layer}.gate_up_proj`, f32(`${layer}.gate_up_proj`, [2, 6, 4])],
+			[`${layer}.down_proj`, f32(`${layer}.down_proj`, [2, 4, 3])],
+		]);
 	});
 
 	test("a tied head is found under the module's name", () => {
