@@ -32,6 +32,12 @@ export const DEEPSEEK_DROPS: readonly DropRule[] = [
 		reason: "rotary frequencies are computed by the trainer, not loaded",
 	},
 	{
+		pattern: "*model.layers.{layer}.*",
+		where: PREDICTION_LAYERS,
+		unless: "mtp",
+		reason: "layers for multi-token prediction are made for --target torchtitan+mtp only",
+	},
+	{
 		pattern: "*model.layers.{layer}.embed_tokens.weight",
 		where: PREDICTION_LAYERS,
 		reason: "multi-token prediction uses the model's own embedding",
@@ -40,12 +46,6 @@ export const DEEPSEEK_DROPS: readonly DropRule[] = [
 		pattern: "*model.layers.{layer}.shared_head.head.weight",
 		where: PREDICTION_LAYERS,
 		reason: "multi-token prediction uses the model's own head",
-	},
-	{
-		pattern: "*model.layers.{layer}.*",
-		where: PREDICTION_LAYERS,
-		unless: "mtp",
-		reason: "layers for multi-token prediction are made for --target torchtitan+mtp only",
 	},
 ];
 
