@@ -1,3 +1,4 @@
+import type { Command } from "commander";
 import { expect, test } from "vitest";
 import { createProgram, main } from "../../src/cli/main.ts";
 import { listFamilies, listTargets } from "../../src/index.ts";
@@ -112,17 +113,33 @@ test.each([[[]], [["convert"]], [["plan"]]])(
 	},
 );
 
-test.each(["convert", "plan", "inspect"])("%s --help has examples that parse", async (name) => {
-	const text = await help(name);
-	const examples = text.slice(text.indexOf("Examples:")).match(/^ {2}hf-stream-dcp .+$/gm) ?? [];
-	expect(examples.length).toBeGreaterThan(1);
-	for (const example of examples) {
-		const argv = example.trim().split(/ +/).slice(1);
-		const program = createProgram(createFakeIo());
-		for (const command of program.commands) command.action(() => {});
-		const until = argv.indexOf(">");
-		await program.parseAsync(until < 0 ? argv : argv.slice(0, until), { from: "user" });
-	}
+test.each(["convert", "plan", "inspect", "family", "family check", "family show"])(
+	"%s --help has examples that parse",
+	async (name) => {
+		const text = await help(...name.split(" "));
+		const examples = text.slice(text.indexOf("Examples:")).match(/^ {2}hf-stream-dcp .+$/gm) ?? [];
+		expect(examples.length).toBeGreaterThan(0);
+		for (const example of examples) {
+			const argv = example.trim().split(/ +/).slice(1);
+			const program = createProgram(createFakeIo());
+			for (const command of commandsOf(program)) {
+				if (command.commands.length === 0) command.action(() => {});
+			}
+			const until = argv.indexOf(">");
+			await program.parseAsync(until < 0 ? argv : argv.slice(0, until), { from: "user" });
+		}
+	},
+);
+
+function commandsOf(command: Command): readonly Command[] {
+	return command.commands.flatMap((one) => [one, ...commandsOf(one)]);
+}
+
+test("family without a command prints what there is, and is a mistake", async () => {
+	const io = createFakeIo();
+	expect(await main(["family"], io)).toBe(2);
+	expect(io.takeErr()).toMatch(/check .*\n[^]*show .*\n[^]*list /);
+	expect(await main(["family", "chek"], io)).toBe(2);
 });
 
 test("the program's help names the commands and the flags of a conversion", async () => {

@@ -113,7 +113,8 @@ function checkAxis(
 }
 
 function checkAxes(axes: unknown, path: Path, rank: number | undefined, report: Report): void {
-	if (!Array.isArray(axes)) return;
+	// What is no number, the schema refuses.
+	if (!Array.isArray(axes) || axes.some((axis) => typeof axis !== "number")) return;
 	const isOrder = axes.every((_, axis) => axes.includes(axis));
 	if (!isOrder) {
 		report(path, `[${axes.join(", ")}] is no order of axes: each of 0 to ${axes.length - 1} once`);
