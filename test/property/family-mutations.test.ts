@@ -104,7 +104,7 @@ function countsOf(map: ModelMap, source: Source): ReadonlyMap<string, readonly n
 	return new Map(
 		source.tensors.map(({ name, shape }) => [
 			name,
-			[...seen.subarray(starts.get(name)!, starts.get(name)! + numel(shape))],
+			[...seen.subarray(starts.get(name), starts.get(name)! + numel(shape))],
 		]),
 	);
 }
