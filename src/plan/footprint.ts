@@ -1,6 +1,6 @@
 import { PAGE_BYTES, PAGED_FROM_BYTES } from "../core/pages.ts";
 import { at } from "../core/shape.ts";
-import { countRuns, type Hull, runsOf } from "./hulls.ts";
+import { areApart, countRuns, type Hull, runsOf } from "./hulls.ts";
 import type { PlanRange } from "./types.ts";
 
 /** Orders ranges by file, then by first byte. */
@@ -73,9 +73,8 @@ export function exactRanges(hulls: readonly Hull[], maxRuns: number): PlanRange[
 		const first = at(cluster, 0);
 		const end = cluster.reduce((max, hull) => Math.max(max, hull.end), 0);
 		const covered = cluster.reduce((sum, hull) => sum + hull.coveredBytes, 0);
-		// No byte of these is read twice, so equal sums mean that no byte is left out.
-		const single = cluster.length === 1 || !cluster.some((hull) => hull.isShared);
-		if (single && covered === end - first.start) {
+		// Where no byte is read twice, equal sums mean that no byte is left out.
+		if (covered === end - first.start && (!cluster.some(isSharedHull) || areApart(cluster))) {
 			exact.push({ file: first.file, start: first.start, end });
 		} else {
 			runs += cluster.reduce((sum, hull) => sum + countRuns(hull), 0);
@@ -84,6 +83,10 @@ export function exactRanges(hulls: readonly Hull[], maxRuns: number): PlanRange[
 		}
 	}
 	return unionRanges(exact);
+}
+
+function isSharedHull({ isShared }: Hull): boolean {
+	return isShared;
 }
 
 /** Hulls in source order, split wherever no hull covers the seam. */

@@ -139,11 +139,10 @@ export function countRuns(hull: Hull): number {
 /** The contiguous source ranges of one hull. Of elements of half a byte, neighbours may share a byte. */
 export function runsOf(hull: Hull): PlanRange[] {
 	const { piece, reads, file } = hull;
-	const isScales = reads === "scales" && piece.kind === "dequant";
-	const bits = isScales ? 8 * SCALE_BYTES[piece.scaleCodec] : elementBits(piece);
+	const bits = bitsOf(hull);
 	const { outer, length } = runsShape(piece, reads);
 	// Counted from the byte that the hull begins with.
-	let starts = [isScales ? 0 : ((piece.sourceOffset * bits) % 8) / bits];
+	let starts = [reads === "scales" ? 0 : ((piece.sourceOffset * bits) % 8) / bits];
 	for (const { size, stride } of outer) {
 		starts = starts.flatMap((start) => Array.from({ length: size }, (_, i) => start + i * stride));
 	}
@@ -152,4 +151,46 @@ export function runsOf(hull: Hull): PlanRange[] {
 		start: hull.start + Math.floor((start * bits) / 8),
 		end: hull.start + Math.ceil(((start + length) * bits) / 8),
 	}));
+}
+
+/**
+ * Whether it is plain that no two of some hulls, sorted by their first byte, read the same byte: they go in the same steps, and each
+ * begins before the others have made the first. Rows of gate and up by turns are of this kind.
+ */
+export function areApart(hulls: readonly Hull[]): boolean {
+	const [first] = hulls;
+	if (first === undefined || hulls.length === 1) return true;
+	const shape = runsShape(first.piece, first.reads);
+	const width = bitsOf(first) / 8;
+	if (!isNested(shape.outer) || !Number.isInteger(width)) return false;
+	const run = shape.length * width;
+	const step = (shape.outer[0]?.stride ?? Infinity) * width;
+	let end = first.start;
+	for (const hull of hulls) {
+		const other = runsShape(hull.piece, hull.reads);
+		const isAlike =
+			bitsOf(hull) === bitsOf(first) &&
+			other.length === shape.length &&
+			other.outer.length === shape.outer.length &&
+			other.outer.every((loop, l) => {
+				const own = shape.outer[l];
+				return loop.size === own?.size && loop.stride === own.stride;
+			});
+		if (!isAlike || hull.start < end) return false;
+		end = hull.start + run;
+	}
+	return end - first.start <= step;
+}
+
+/** Whether every loop steps over all that those before it visit. */
+function isNested(loops: readonly Stride[]): boolean {
+	return loops.every(({ stride }, l) => {
+		const inner = loops[l - 1];
+		return inner === undefined || stride >= inner.stride * inner.size;
+	});
+}
+
+function bitsOf({ piece, reads }: Hull): number {
+	const isScales = reads === "scales" && piece.kind === "dequant";
+	return isScales ? 8 * SCALE_BYTES[piece.scaleCodec] : elementBits(piece);
 }
