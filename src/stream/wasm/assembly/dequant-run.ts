@@ -37,13 +37,16 @@ function dequantWhole<C, T>(target: usize, source: usize, count: usize, scale: f
 	else lookUpHalves<T>(target, source, count, scale);
 }
 
-/** A multiple of 8 elements of a byte. */
+/** A multiple of 8 elements of a byte. Two vectors at a time: what a loop costs itself is a third of the time otherwise. */
 function dequantBytes<C, T>(target: usize, source: usize, count: usize, scale: f32): void {
 	const scales = f32x4.splat(scale);
-	for (const end = source + count; source < end; source += 8) {
+	const end = source + count;
+	for (; source + 8 < end; source += 16) {
 		storeProducts<T>(target, decodeBytes<C>(source), scales);
-		target += 8 * sizeof<T>();
+		storeProducts<T>(target + 8 * sizeof<T>(), decodeBytes<C>(source + 8), scales);
+		target += 16 * sizeof<T>();
 	}
+	if (source < end) storeProducts<T>(target, decodeBytes<C>(source), scales);
 }
 
 /**
