@@ -3,10 +3,8 @@ import { each, eachLayer, type Family, type FamilyItem, oneOf, tensor, under } f
 import { layerNorm, linear } from "./modules.ts";
 import type { NumberRule } from "./numbers.ts";
 import type { Pattern } from "./pattern.ts";
-import { slice } from "./relayouts.ts";
+import { interleaveRotary, slice } from "./relayouts.ts";
 
-const TOWER = "vision_tower";
-const BLOCK = `${TOWER}.encoder.blocks.{block}`;
 const ENCODER = "vision_encoder";
 const LAYER = `${ENCODER}.layers.{block}`;
 
@@ -30,71 +28,133 @@ const VISION_NUMBERS: { readonly [name: string]: NumberRule } = {
 	merged: { keys: [], default: "vision_hidden * merge_height * merge_width" },
 };
 
-/** Queries, keys and values are thirds of one matrix. */
-const VISION_QKV: readonly FamilyItem[] = ["wq", "wk", "wv"].flatMap((name, third) => {
-	const rows = (of: Pattern) =>
-		slice(of, 0, `${third} * vision_hidden`, `${third + 1} * vision_hidden`);
-	return [
-		tensor(
-			`${LAYER}.attn.${name}.weight`,
-			["vision_hidden", "vision_hidden"],
-			rows(`${BLOCK}.wqkv.weight`),
-		),
-		tensor(`${LAYER}.attn.${name}.bias`, ["vision_hidden"], rows(`${BLOCK}.wqkv.bias`)),
-	];
-});
+const SQUARE = ["vision_hidden", "vision_hidden"] as const;
 
-const VISION: readonly FamilyItem[] = [
-	tensor(
-		`${ENCODER}.pos_embed`,
-		["grid_height", "grid_width", "vision_hidden"],
-		`${TOWER}.patch_embed.pos_emb.weight`,
+/** Of the Hub: queries, keys and values are thirds of one matrix. */
+const JOINT_QKV: readonly FamilyItem[] = ["wq", "wk", "wv"].flatMap((name, third) =>
+	linear(`${LAYER}.attn.${name}`, "{block}.wqkv", SQUARE, (of) =>
+		slice(of, 0, `${third} * vision_hidden`, `${third + 1} * vision_hidden`),
 	),
-	// A convolution whose stride is its size is a matrix of flattened patches.
-	tensor(`${ENCODER}.patch_embed.weight`, ["vision_hidden", "3 * patch * patch"], {
-		kind: "reshape",
-		shape: ["vision_hidden", "3 * patch * patch"],
-		of: `${TOWER}.patch_embed.proj.weight`,
-	}),
-	tensor(`${ENCODER}.patch_embed.bias`, ["vision_hidden"], `${TOWER}.patch_embed.proj.bias`),
-	each("block", "vision_layers", [
-		...layerNorm(`${LAYER}.norm1`, `${BLOCK}.norm0`, "vision_hidden"),
-		...layerNorm(`${LAYER}.norm2`, `${BLOCK}.norm1`, "vision_hidden"),
-		...VISION_QKV,
-		...linear(`${LAYER}.attn.proj`, `${BLOCK}.wo`, ["vision_hidden", "vision_hidden"]),
-		...linear(`${LAYER}.mlp.linear_fc1`, `${BLOCK}.mlp.fc0`, ["vision_inner", "vision_hidden"]),
-		...linear(`${LAYER}.mlp.linear_fc2`, `${BLOCK}.mlp.fc1`, ["vision_hidden", "vision_inner"]),
-	]),
-	...layerNorm(`${ENCODER}.final_norm`, `${TOWER}.encoder.final_layernorm`, "vision_hidden"),
-	oneOf(
-		projector("mm_projector", "proj.0", "proj.2"),
-		projector("multi_modal_projector", "linear_1", "linear_2"),
+);
+
+/** Of the modules of transformers, whose rotary embedding wants the halves of a head apart. */
+const SEPARATE_QKV: readonly FamilyItem[] = [
+	...["q", "k"].flatMap((name) =>
+		linear(`${LAYER}.attn.w${name}`, `{block}.attn.${name}_proj`, SQUARE, (of, columns) =>
+			interleaveRotary(of, "vision_heads", "vision_hidden / vision_heads", columns),
+		),
 	),
+	...linear(`${LAYER}.attn.wv`, "{block}.attn.v_proj", SQUARE),
 ];
 
-/** Puts neighbouring patches side by side and leads into the text model. Kimi K2.5 and Kimi-VL name it differently. */
-function projector(from: Pattern, first: Pattern, second: Pattern): readonly FamilyItem[] {
-	const to = `${ENCODER}.projector`;
+interface BlockNames {
+	readonly norms: readonly [Pattern, Pattern];
+	readonly qkv: readonly FamilyItem[];
+	readonly output: Pattern;
+	readonly mlp: readonly [Pattern, Pattern];
+}
+
+/** The blocks of the tower, by what their names begin with. */
+function blocks(prefix: string, { norms, qkv, output, mlp }: BlockNames): readonly FamilyItem[] {
+	const inner = "vision_inner";
 	return [
-		...layerNorm(`${to}.pre_norm`, `${from}.pre_norm`, "vision_hidden"),
-		...linear(`${to}.linear_1`, `${from}.${first}`, ["merged", "merged"]),
-		...linear(`${to}.linear_2`, `${from}.${second}`, ["hidden", "merged"]),
+		under(
+			[prefix],
+			each("block", "vision_layers", [
+				...layerNorm(`${LAYER}.norm1`, `{block}.${norms[0]}`, "vision_hidden"),
+				...layerNorm(`${LAYER}.norm2`, `{block}.${norms[1]}`, "vision_hidden"),
+				...qkv,
+				...linear(`${LAYER}.attn.proj`, `{block}.${output}`, SQUARE),
+				...linear(`${LAYER}.mlp.linear_fc1`, `{block}.mlp.${mlp[0]}`, [inner, "vision_hidden"]),
+				...linear(`${LAYER}.mlp.linear_fc2`, `{block}.mlp.${mlp[1]}`, ["vision_hidden", inner]),
+			]),
+		),
 	];
 }
 
-/** As `decoder()`, with one prefix for what lies outside the layers and one for them: some exports have `language_model.layers`. */
+/** Names of the Hub first; then those of the modules of transformers 5, and what `save_pretrained` of 5.23 writes besides. */
+const VISION: readonly FamilyItem[] = [
+	under(
+		["vision_tower.patch_embed.", "model.vision_tower.patch_embed."],
+		oneOf(
+			...["weight", "position_embeddings"].map((name) => [
+				tensor(
+					`${ENCODER}.pos_embed`,
+					["grid_height", "grid_width", "vision_hidden"],
+					`pos_emb.${name}`,
+				),
+			]),
+		),
+	),
+	under(
+		[
+			"vision_tower.patch_embed.",
+			"model.vision_tower.patch_embed.",
+			"vision_tower.encoder.patch_embed.",
+		],
+		// A convolution whose stride is its size is a matrix of flattened patches.
+		tensor(`${ENCODER}.patch_embed.weight`, ["vision_hidden", "3 * patch * patch"], {
+			kind: "reshape",
+			shape: ["vision_hidden", "3 * patch * patch"],
+			of: "proj.weight",
+		}),
+		tensor(`${ENCODER}.patch_embed.bias`, ["vision_hidden"], "proj.bias"),
+	),
+	oneOf(
+		blocks("vision_tower.encoder.blocks.", {
+			norms: ["norm0", "norm1"],
+			qkv: JOINT_QKV,
+			output: "wo",
+			mlp: ["fc0", "fc1"],
+		}),
+		blocks("model.vision_tower.layers.", {
+			norms: ["norm1", "norm2"],
+			qkv: SEPARATE_QKV,
+			output: "attn.proj",
+			mlp: ["fc1", "fc2"],
+		}),
+	),
+	under(
+		["vision_tower.encoder.", "model.vision_tower."],
+		...layerNorm(`${ENCODER}.final_norm`, "final_layernorm", "vision_hidden"),
+	),
+	under(
+		["mm_projector.", "multi_modal_projector.", "model.mm_projector."],
+		...layerNorm(`${ENCODER}.projector.pre_norm`, "pre_norm", "vision_hidden"),
+	),
+	oneOf(
+		projector("mm_projector.proj.0", "mm_projector.proj.2"),
+		projector("multi_modal_projector.linear_1", "multi_modal_projector.linear_2"),
+		projector("model.mm_projector.in_proj", "model.mm_projector.out_proj"),
+	),
+];
+
+/** Leads the patches, put side by side, into the text model. Kimi K2.5 and Kimi-VL name it differently. */
+function projector(first: Pattern, second: Pattern): readonly FamilyItem[] {
+	return [
+		...linear(`${ENCODER}.projector.linear_1`, first, ["merged", "merged"]),
+		...linear(`${ENCODER}.projector.linear_2`, second, ["hidden", "merged"]),
+	];
+}
+
+/** Prefixes of the text model: of the Hub, of the modules of transformers 5, of text alone. */
+const MODEL = ["language_model.model.", "model.language_model.", "model."];
+
+/** As `decoder()`, with prefixes for each part: what exports begin their names with differs from part to part. */
 const TEXT: readonly FamilyItem[] = [
+	under(MODEL, tensor("tok_embeddings.weight", ["vocabulary", "hidden"], "embed_tokens.weight")),
+	under(
+		[
+			...MODEL.map((prefix) => `${prefix}layers.`),
+			"language_model.layers.",
+			// A slip of `save_pretrained` of transformers 5.23.
+			"language_model.model.blocks.",
+		],
+		eachLayer(...deepseekLayer("layers.{layer}", "{layer}")),
+	),
+	under(MODEL, tensor("norm.weight", ["hidden"], "norm.weight")),
 	under(
 		["language_model.", ""],
-		tensor("tok_embeddings.weight", ["vocabulary", "hidden"], "model.embed_tokens.weight"),
-	),
-	under(
-		["language_model.model.", "language_model.", "model."],
-		eachLayer(...deepseekLayer("layers.{layer}", "layers.{layer}")),
-	),
-	under(
-		["language_model.", ""],
-		tensor("norm.weight", ["hidden"], "model.norm.weight"),
 		tensor("lm_head.weight", ["vocabulary", "hidden"], "lm_head.weight", {
 			tied: "model.embed_tokens.weight",
 		}),
@@ -106,7 +166,7 @@ const TEXT: readonly FamilyItem[] = [
  * are, is of the family `deepseek_v3`; its keys are the same.
  *
  * @see torchtitan main b5bcd76c, `models/kimi_k2_7/state_dict_adapter.py`, `models/kimi_k2_7/__init__.py`; transformers 5.23
- * `conversion_mapping.py`, `kimi_k25`: what it saves has the names of the original.
+ * `conversion_mapping.py`, `kimi_k25`.
  */
 export const KIMI_K2: Family = {
 	name: "kimi_k2",

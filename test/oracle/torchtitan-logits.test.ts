@@ -51,6 +51,7 @@ const CASES: readonly Case[] = [
 	{ model: "deepseek_v3", keys: 49, fused: true },
 	{ model: "deepseek_v3-q", keys: 43 },
 	{ model: "kimi_k2", keys: 92 },
+	{ model: "kimi_k2", keys: 92, fused: true },
 	{ model: "gpt_oss", keys: 39 },
 	{ model: "qwen3_5", keys: 109, noise: MORE_NOISE },
 	{ model: "qwen3_5_moe", keys: 133, noise: MORE_NOISE },

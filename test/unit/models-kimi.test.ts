@@ -132,6 +132,48 @@ describe("kimi_k2", () => {
 		expect(mapped.dropped).toEqual([]);
 	});
 
+	test("names of transformers' modules, whose queries and keys have their halves apart", () => {
+		const names: readonly (readonly [RegExp, string])[] = [
+			[/^language_model\.model\./, "model.language_model."],
+			[/^language_model\.lm_head/, "lm_head"],
+			[/^vision_tower\.encoder\.blocks\.(\d)\.mlp\.fc1/, "model.vision_tower.layers.$1.mlp.fc2"],
+			[/^vision_tower\.encoder\.blocks\.(\d)\.mlp\.fc0/, "model.vision_tower.layers.$1.mlp.fc1"],
+			[/^vision_tower\.encoder\.blocks\.(\d)\.norm1/, "model.vision_tower.layers.$1.norm2"],
+			[/^vision_tower\.encoder\.blocks\.(\d)\.norm0/, "model.vision_tower.layers.$1.norm1"],
+			[/^vision_tower\.encoder\.blocks\.(\d)\.wo/, "model.vision_tower.layers.$1.attn.proj"],
+			[/^vision_tower\.encoder\.blocks\.(\d)\.wqkv/, "model.vision_tower.layers.$1.attn.wqkv"],
+			[/^vision_tower\.encoder\./, "model.vision_tower."],
+			[/pos_emb\.weight$/, "pos_emb.position_embeddings"],
+			[/^vision_tower\.patch_embed/, "model.vision_tower.patch_embed"],
+			[/^mm_projector\.proj\.0/, "model.mm_projector.in_proj"],
+			[/^mm_projector\.proj\.2/, "model.mm_projector.out_proj"],
+			[/^mm_projector\./, "model.mm_projector."],
+		];
+		const hub = { ...text("language_model.model.layers."), ...TOWER, ...MM };
+		const shapes = Object.fromEntries(
+			Object.entries(hub).flatMap(([name, shape]) => {
+				const renamed = names.reduce((one, [from, to]) => one.replace(from, to), name);
+				if (!renamed.includes("wqkv")) return [[renamed, shape]];
+				const third = [shape[0]! / 3, ...shape.slice(1)];
+				return ["q", "k", "v"].map((part) => [renamed.replace("wqkv", `${part}_proj`), third]);
+			}),
+		) as Shapes;
+		const config = {
+			...TRANSFORMERS,
+			vision_config: { ...TRANSFORMERS.vision_config, num_attention_heads: 5 },
+		};
+		const mapped = map(config, shapes);
+		const keysAndShapes = ({ recipes }: ModelMap): object =>
+			Object.fromEntries(recipes.map(({ fqn, expr }) => [fqn, expr.shape]));
+		expect(keysAndShapes(mapped)).toEqual(keysAndShapes(map(K25, hub)));
+		const kinds = ["wq", "wk", "wv"].map(
+			(name) =>
+				mapped.recipes.find(({ fqn }) => fqn === `vision_encoder.layers.0.attn.${name}.bias`)!.expr
+					.kind,
+		);
+		expect(kinds).toEqual(["reshape", "reshape", "source"]);
+	});
+
 	test("queries, keys and values of the tower are thirds", () => {
 		const mapped = map(K25, { ...text("language_model.model.layers."), ...TOWER, ...MM });
 		for (const [third, name] of ["wq", "wk", "wv"].entries()) {
