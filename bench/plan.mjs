@@ -61,6 +61,7 @@ function planRows(name, count, runs) {
 		fact("entries", "", facts.entries),
 		fact("entries more, to balance the workers", "", facts.entriesCut),
 		fact("files", "", facts.files),
+		fact("requests for weights and scales", "", facts.requests),
 		fact("heaviest worker over the mean", "", facts.unevenness),
 		fact(".metadata", "MB", facts.metadataBytes / 1e6),
 	];

@@ -4,8 +4,7 @@ import { join } from "node:path";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isHfStreamDcpError } from "../../src/core/errors.ts";
-import { concat, type Expr, fill, reshape, slice, source, sourcesOf } from "../../src/core/expr.ts";
-import type { Box } from "../../src/core/box.ts";
+import { concat, type Expr, fill, reshape, source, sourcesOf } from "../../src/core/expr.ts";
 import type { WriteCounters } from "../../src/core/ports.ts";
 import { readCheckpoint } from "../../src/dcp/checkpoint-reader.ts";
 import { openCheckpointWriter } from "../support/checkpoint-writer.ts";
@@ -19,7 +18,7 @@ import type { Plan } from "../../src/plan/types.ts";
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import { type RunSummary, runPlan } from "../../src/stream/run-plan.ts";
 import { arbitraryExpr, leavesOf } from "../support/arbitrary-expr.ts";
-import { evaluateExpr } from "../support/naive-expr.ts";
+import { evaluateExpr, takeBox } from "../support/naive-expr.ts";
 import { largeBytes, largeJobs, largePlan } from "../support/large-plan.ts";
 import { gridLayout, mapFor, sourceFor } from "../support/plan-fixtures.ts";
 import { memorySource, randomFiles } from "../support/stream-fakes.ts";
@@ -81,13 +80,6 @@ function planWithin(expr: Expr, chosen: Settings): Plan {
 	});
 }
 
-function boxOf(expr: Expr, { offset, size }: Box): Expr {
-	return offset.reduce<Expr>(
-		(of, start, axis) => slice(of, axis, start, start + size[axis]!),
-		expr,
-	);
-}
-
 /** What a round trip did. */
 interface RoundTrip {
 	readonly run: RunSummary;
@@ -128,9 +120,11 @@ async function roundTrip(
 		return files.get(file)!.subarray(begin, end);
 	};
 	for (const [index, { entries: chunks }] of read.tensors.entries()) {
+		const { expr, shape, dtype } = plan.tensors[index]!;
+		const value = evaluateExpr(expr, readSource);
 		for (const entry of chunks) {
 			const { data } = await readEntryData(directory, entry, { verify: true });
-			const expected = evaluateExpr(boxOf(plan.tensors[index]!.expr, entry.box), readSource);
+			const expected = takeBox(value, shape, dtype, entry.box);
 			expect(Buffer.from(expected).equals(data), entry.fqn).toBe(true);
 		}
 	}

@@ -1,7 +1,8 @@
 import * as fc from "fast-check";
 import { boxNumel } from "../../src/core/box.ts";
 import { itemBytes } from "../../src/core/dtype.ts";
-import { type Expr, permute, source, stack } from "../../src/core/expr.ts";
+import { dequantFp8Block, dequantMxfp4 } from "../../src/core/dequant.ts";
+import { cast, type Expr, permute, source, stack } from "../../src/core/expr.ts";
 import type { EntryFormat } from "../../src/core/ports.ts";
 import { createPlan } from "../../src/plan/create-plan.ts";
 import { limitsFor } from "../../src/plan/limits.ts";
@@ -10,7 +11,10 @@ import { gridLayout, mapFor, sourceFor } from "./plan-fixtures.ts";
 
 const MiB = 2 ** 20;
 
-/** Tensors of megabytes: rows and columns whose lengths are whole pages and such that are not, a transpose, and small ones between. */
+/**
+ * Tensors of megabytes: rows and columns whose lengths are whole pages and such that are not, a transpose, quantised ones, and small
+ * ones between.
+ */
 function largeExprs(odd: number): Expr[] {
 	const s = (name: string, shape: readonly number[]): Expr => source(name, "bfloat16", shape);
 	return [
@@ -21,6 +25,21 @@ function largeExprs(odd: number): Expr[] {
 		stack([s("e.0", [700, 1024]), s("e.1", [700, 1024])], 0),
 		s("f.scalar", []),
 		source("g", "uint8", [2 ** 21 + odd]),
+		dequantFp8Block(
+			source("h", "float8_e4m3fn", [900 + odd, 1024]),
+			source("h.scales", "float32", [8, 8]),
+			[128, 128],
+		),
+		cast(
+			permute(
+				dequantMxfp4(
+					source("i.blocks", "uint8", [600, 32, 16]),
+					source("i.scales", "uint8", [600, 32]),
+				),
+				[1, 0],
+			),
+			"bfloat16",
+		),
 	];
 }
 
