@@ -150,14 +150,14 @@ describe("kimi_k2", () => {
 			[/^mm_projector\./, "model.mm_projector."],
 		];
 		const hub = { ...text("language_model.model.layers."), ...TOWER, ...MM };
-		const shapes = Object.fromEntries(
-			Object.entries(hub).flatMap(([name, shape]) => {
+		const shapes: Shapes = Object.fromEntries<readonly number[]>(
+			Object.entries(hub).flatMap(([name, shape]): (readonly [string, readonly number[]])[] => {
 				const renamed = names.reduce((one, [from, to]) => one.replace(from, to), name);
 				if (!renamed.includes("wqkv")) return [[renamed, shape]];
 				const third = [shape[0]! / 3, ...shape.slice(1)];
 				return ["q", "k", "v"].map((part) => [renamed.replace("wqkv", `${part}_proj`), third]);
 			}),
-		) as Shapes;
+		);
 		const config = {
 			...TRANSFORMERS,
 			vision_config: { ...TRANSFORMERS.vision_config, num_attention_heads: 5 },
