@@ -3,15 +3,13 @@ import { DTYPES, type Dtype } from "../../core/dtype.ts";
 import type { DropRule, Family, FamilyItem } from "../family.ts";
 import type { NumberRule } from "../numbers.ts";
 import type { Template } from "../template.ts";
+import type { Different, Entries, Kinds } from "./agreement.ts";
 
 /*
  * The shape of a family as a schema, key by key. What a key means, and what must hold between keys, the checks beside this file
  * know. The types at its end make the compiler compare it with the types of the families: a key, a kind or a value that one of them
  * has and the other lacks does not compile.
  */
-
-/** A schema for every key of `T`, those that may be left out included. */
-type Entries<T> = { readonly [K in keyof Required<T>]: v.GenericSchema<T[K]> };
 
 /** The nodes of a template: all of it but the bare names of sources. */
 type TemplateNode = Exclude<Template, string>;
@@ -220,29 +218,6 @@ export const RECURSIVE: {
 	readonly itemNode: v.GenericSchema<FamilyItem>;
 	readonly pattern: v.GenericSchema<string>;
 } = { template, templateNode, item, itemNode, pattern };
-
-/** Whether two types have the same values. */
-type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
-
-/** The values that a table of entries lets through. */
-type Values<E> = {
-	readonly [K in keyof E]: E[K] extends v.GenericSchema<infer _, infer Output> ? Output : never;
-};
-
-/** Keys of `T` for which the schema accepts other values than the type has. */
-type Different<E, T> = {
-	[K in keyof Required<T>]: K extends keyof Values<E>
-		? Same<Exclude<Values<E>[K], undefined>, Exclude<T[K], undefined>> extends true
-			? never
-			: K
-		: K;
-}[keyof T];
-
-type Kinds<Tables, Union extends { readonly kind: string }> = {
-	[K in Union["kind"]]: K extends keyof Tables
-		? Different<Tables[K], Extract<Union, { kind: K }>>
-		: K;
-}[Union["kind"]];
 
 /** What the schema and the types of families disagree about, table by table. */
 interface Differences {
