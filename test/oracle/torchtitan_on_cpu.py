@@ -98,7 +98,7 @@ def import_models():
     """The module of this project that builds torchtitan's models."""
     with absent_modules():
         if release() == "0.2":
-            return importlib.import_module("torchtitan_llama4")
+            return importlib.import_module("torchtitan_old")
         attention = importlib.import_module("torchtitan.models.common.attention")
         attention.FlexAttention._compiled_flex_attn = flex_attention.flex_attention
         attention._compiled_create_block_mask = flex_attention.create_block_mask
