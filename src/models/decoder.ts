@@ -1,4 +1,4 @@
-import { eachLayer, type FamilyItem, tensor } from "./family.ts";
+import { type DropRule, eachLayer, type FamilyItem, tensor } from "./family.ts";
 import type { NumberRule, NumberText } from "./numbers.ts";
 import type { Pattern } from "./pattern.ts";
 import type { Template } from "./template.ts";
@@ -30,6 +30,12 @@ export function decoder(...layer: readonly FamilyItem[]): readonly FamilyItem[] 
 		}),
 	];
 }
+
+/** A buffer that older exports hold. */
+export const ROTARY_FREQUENCIES: DropRule = {
+	pattern: "*.rotary_emb.inv_freq",
+	reason: "rotary frequencies are computed by the trainer, not loaded",
+};
 
 /** What names of a layer begin with in most exports. */
 export const LAYER: Pattern = "model.layers.{layer}";

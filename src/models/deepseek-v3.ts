@@ -1,4 +1,4 @@
-import { decoder } from "./decoder.ts";
+import { decoder, ROTARY_FREQUENCIES } from "./decoder.ts";
 import { DEEPSEEK_NUMBERS, deepseekLayer } from "./deepseek-layer.ts";
 import { type DropRule, each, type Family, type FamilyItem, tensor, when } from "./family.ts";
 
@@ -27,10 +27,7 @@ const PREDICTION_LAYERS = { layer: ["layers", "layers + mtp_layers"] } as const;
 
 /** What of an export the trainer has no use for. Patterns are for any prefix. */
 export const DEEPSEEK_DROPS: readonly DropRule[] = [
-	{
-		pattern: "*.rotary_emb.inv_freq",
-		reason: "rotary frequencies are computed by the trainer, not loaded",
-	},
+	ROTARY_FREQUENCIES,
 	{
 		pattern: "*model.layers.{layer}.*",
 		where: PREDICTION_LAYERS,

@@ -123,7 +123,7 @@ export function nameModules(
 	const modelType = isRecord(config) ? textField(config, "model_type") : undefined;
 	const rules = MODULE_NAMES.find(({ modelTypes }) => modelTypes.includes(modelType ?? ""));
 	if (rules === undefined) return tensors;
-	const named = new Map<string, Expr | Fusion>();
+	const named = new Map<string, Expr | FoundExperts>();
 	for (const [name, found] of tensors) {
 		const renamed = rename(rules, name);
 		const expr = turn(rules, renamed, found, config);
@@ -132,7 +132,7 @@ export function nameModules(
 		else addPart(named, place, expr);
 	}
 	return new Map(
-		[...named].map(([name, made]) => [name, made instanceof Fusion ? made.fuse(name) : made]),
+		[...named].map(([name, made]) => [name, "kind" in made ? made : fuse(name, made)]),
 	);
 }
 
@@ -181,37 +181,31 @@ function placeOf({ fused = [] }: ModuleNames, name: string): Place | undefined {
 	return undefined;
 }
 
-function addPart(named: Map<string, Expr | Fusion>, place: Place, expr: Expr): void {
-	let fusion = named.get(place.target);
-	if (!(fusion instanceof Fusion)) {
-		fusion = new Fusion(place.parts);
-		named.set(place.target, fusion);
+/** What was found of the experts of one layer, by part and by number. */
+type FoundExperts = readonly Map<number, Expr>[];
+
+function addPart(
+	named: Map<string, Expr | FoundExperts>,
+	{ target, parts, part, expert }: Place,
+	expr: Expr,
+): void {
+	let found = named.get(target);
+	if (found === undefined || "kind" in found) {
+		found = Array.from({ length: parts }, () => new Map<number, Expr>());
+		named.set(target, found);
 	}
-	fusion.add(place, expr);
+	found[part]?.set(expert, expr);
 }
 
-/** The experts of one layer while they are being found. */
-class Fusion {
-	readonly #parts: readonly Map<number, Expr>[];
-
-	constructor(parts: number) {
-		this.#parts = Array.from({ length: parts }, () => new Map());
-	}
-
-	add({ part, expert }: Place, expr: Expr): void {
-		this.#parts[part]?.set(expert, expr);
-	}
-
-	fuse(target: string): Expr {
-		const count = 1 + Math.max(...this.#parts.flatMap((experts) => [...experts.keys()]));
-		const stacks = this.#parts.map((experts) => {
-			const inOrder = Array.from({ length: count }, (_, expert) => experts.get(expert));
-			if (!inOrder.every((expr) => expr !== undefined)) throw missingExperts(target, inOrder);
-			return stack(inOrder, 0);
-		});
-		const [only, ...others] = stacks;
-		return only !== undefined && others.length === 0 ? only : concat(stacks, 1);
-	}
+function fuse(target: string, found: FoundExperts): Expr {
+	const count = 1 + Math.max(...found.flatMap((experts) => [...experts.keys()]));
+	const stacks = found.map((experts) => {
+		const inOrder = Array.from({ length: count }, (_, expert) => experts.get(expert));
+		if (!inOrder.every((expr) => expr !== undefined)) throw missingExperts(target, inOrder);
+		return stack(inOrder, 0);
+	});
+	const [only, ...others] = stacks;
+	return only !== undefined && others.length === 0 ? only : concat(stacks, 1);
 }
 
 function missingExperts(target: string, inOrder: readonly (Expr | undefined)[]): HfStreamDcpError {

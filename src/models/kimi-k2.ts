@@ -1,3 +1,4 @@
+import { ROTARY_FREQUENCIES } from "./decoder.ts";
 import { DEEPSEEK_NUMBERS, deepseekLayer } from "./deepseek-layer.ts";
 import { each, eachLayer, type Family, type FamilyItem, oneOf, tensor, under } from "./family.ts";
 import { layerNorm, linear } from "./modules.ts";
@@ -183,10 +184,5 @@ export const KIMI_K2: Family = {
 	otherHeads: { vision_heads: "attention heads of the vision encoder" },
 	unties: true,
 	items: [...TEXT, ...VISION],
-	drops: [
-		{
-			pattern: "*.rotary_emb.inv_freq",
-			reason: "rotary frequencies are computed by the trainer, not loaded",
-		},
-	],
+	drops: [ROTARY_FREQUENCIES],
 };

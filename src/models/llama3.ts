@@ -1,4 +1,11 @@
-import { attention, decoder, DECODER_NUMBERS, feedForward, layerNorms } from "./decoder.ts";
+import {
+	attention,
+	decoder,
+	DECODER_NUMBERS,
+	feedForward,
+	layerNorms,
+	ROTARY_FREQUENCIES,
+} from "./decoder.ts";
 import type { Family } from "./family.ts";
 import { interleaveRotary } from "./relayouts.ts";
 
@@ -19,10 +26,5 @@ export const LLAMA3: Family = {
 		...feedForward("layers.{layer}.feed_forward", "model.layers.{layer}.mlp", "inner"),
 		...layerNorms(),
 	),
-	drops: [
-		{
-			pattern: "*.rotary_emb.inv_freq",
-			reason: "rotary frequencies are computed by the trainer, not loaded",
-		},
-	],
+	drops: [ROTARY_FREQUENCIES],
 };

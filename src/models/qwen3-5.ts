@@ -1,4 +1,4 @@
-import { DECODER_NUMBERS, feedForward, layerNorms } from "./decoder.ts";
+import { DECODER_NUMBERS, feedForward, layerNorms, ROTARY_FREQUENCIES } from "./decoder.ts";
 import { EXPERT_BIAS, fusedExperts, separateExperts, transposedExperts } from "./experts.ts";
 import {
 	eachLayer,
@@ -155,9 +155,6 @@ export const QWEN3_5: Family = {
 	],
 	drops: [
 		{ pattern: "mtp.*", reason: "torchtitan's Qwen 3.5 has no multi-token prediction" },
-		{
-			pattern: "*.rotary_emb.inv_freq",
-			reason: "rotary frequencies are computed by the trainer, not loaded",
-		},
+		ROTARY_FREQUENCIES,
 	],
 };

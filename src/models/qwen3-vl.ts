@@ -1,4 +1,11 @@
-import { attention, DECODER_NUMBERS, feedForward, headNorms, layerNorms } from "./decoder.ts";
+import {
+	attention,
+	DECODER_NUMBERS,
+	feedForward,
+	headNorms,
+	layerNorms,
+	ROTARY_FREQUENCIES,
+} from "./decoder.ts";
 import { EXPERT_BIAS, fusedExperts, separateExperts, transposedExperts } from "./experts.ts";
 import { each, eachLayer, type Family, type FamilyItem, oneOf, tensor } from "./family.ts";
 import {
@@ -68,10 +75,5 @@ export const QWEN3_VL: Family = {
 		...visionMerger("merger", "vision_hidden"),
 		each("merger", "deep_layers", visionMerger("deepstack_merger_list.{merger}", "merged")),
 	],
-	drops: [
-		{
-			pattern: "*.rotary_emb.inv_freq",
-			reason: "rotary frequencies are computed by the trainer, not loaded",
-		},
-	],
+	drops: [ROTARY_FREQUENCIES],
 };

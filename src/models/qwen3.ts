@@ -5,6 +5,7 @@ import {
 	feedForward,
 	headNorms,
 	layerNorms,
+	ROTARY_FREQUENCIES,
 } from "./decoder.ts";
 import { EXPERT_BIAS, fusedExperts, separateExperts } from "./experts.ts";
 import { type Family, type FamilyItem, oneOf, tensor } from "./family.ts";
@@ -53,10 +54,5 @@ export const QWEN3: Family = {
 		),
 		...layerNorms(),
 	),
-	drops: [
-		{
-			pattern: "*.rotary_emb.inv_freq",
-			reason: "rotary frequencies are computed by the trainer, not loaded",
-		},
-	],
+	drops: [ROTARY_FREQUENCIES],
 };
