@@ -124,15 +124,24 @@ export interface ReshardBackend extends AsyncDisposable {
 	/** Shown in the summary: `cpu`, `cpu (wasm simd)`, `webgpu (NVIDIA H200)`. */
 	readonly name: string;
 	/**
-	 * Memory that {@link run} works on best, once for a whole run. At most 4 GiB; what it holds is undefined. It begins at a
-	 * multiple of 4096 where the platform lets the back end choose. {@link run} takes any other memory as well.
+	 * Memory that the back end works on best, once for a whole run. At most 4 GiB; what it holds is undefined. It begins at a
+	 * multiple of 4096 where the platform lets the back end choose. {@link load} and `run` take any other memory as well.
 	 */
 	allocate(bytes: number): Uint8Array;
 	/**
-	 * Runs `ops` in any order: reads `staging`, writes `target`, whose first byte is the element that the ops call 0.
+	 * Takes the source bytes of a tile, once all of them are there. They stay as they are, and the caller's, until the result is
+	 * disposed of: a device may read them at once, later, or again after a failure.
+	 */
+	load(staging: Uint8Array): Promise<LoadedStaging>;
+}
+
+/** Staged source bytes, ready to be worked on: on a device, those that were uploaded. */
+export interface LoadedStaging extends AsyncDisposable {
+	/**
+	 * Runs `ops` in any order: reads the staging memory, writes `target`, whose first byte is the element that the ops call 0.
 	 * Every target byte is written by exactly one op, or the ops leave it as it was.
 	 */
-	run(ops: readonly ReshardOp[], staging: Uint8Array, target: Uint8Array): Promise<void>;
+	run(ops: readonly ReshardOp[], target: Uint8Array): Promise<void>;
 }
 
 /** One stored chunk: which block of which tensor lies where. What DCP's `.metadata` lists. */

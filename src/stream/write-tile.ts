@@ -2,7 +2,7 @@ import { crc32 } from "../checksum/crc32.ts";
 import { boxNumel } from "../core/box.ts";
 import { itemBytes } from "../core/dtype.ts";
 import { PAGE_BYTES, pageOffset } from "../core/pages.ts";
-import type { ReshardOp } from "../core/ports.ts";
+import type { LoadedStaging, ReshardOp } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import { pull } from "../plan/pull.ts";
 import type { PlanPart } from "../plan/types.ts";
@@ -20,10 +20,16 @@ import { placeIn, windowsOf } from "./windows.ts";
  * @throws `scope.signal.reason` when the run failed or was aborted.
  */
 export async function writeTile(run: RunState, staged: StagedTile): Promise<void> {
-	for (const part of staged.tile.parts) await writePart(run, staged, part);
+	await using loaded = await run.backend.load(staged.staging);
+	for (const part of staged.tile.parts) await writePart(run, { ...staged, loaded }, part);
 }
 
-async function writePart(run: RunState, staged: StagedTile, part: PlanPart): Promise<void> {
+/** A tile whose source bytes the back end has. */
+interface LoadedTile extends StagedTile {
+	readonly loaded: LoadedStaging;
+}
+
+async function writePart(run: RunState, staged: LoadedTile, part: PlanPart): Promise<void> {
 	const { plan, places } = run;
 	const entry = at(plan.entries, part.entry);
 	const { expr } = at(plan.tensors, entry.tensor);
@@ -100,11 +106,11 @@ interface LocatedPart {
 /** Makes the part in windows that fit into a write buffer. */
 async function writeGathered(
 	run: RunState,
-	{ staging, ranges }: StagedTile,
+	{ loaded, ranges }: LoadedTile,
 	{ part, ops: wholeOps }: LocatedPart,
 	output: PartOutput,
 ): Promise<void> {
-	const { plan, places, backend, buffers, counters } = run;
+	const { plan, places, buffers, counters } = run;
 	const entry = at(plan.entries, part.entry);
 	const { expr } = at(plan.tensors, entry.tensor);
 	const width = itemBytes(entry.dtype);
@@ -117,7 +123,7 @@ async function writeGathered(
 		const target = buffer.subarray(phase, phase + boxNumel(window) * width);
 		try {
 			run.scope.signal.throwIfAborted();
-			await backend.run(ops, staging, target);
+			await loaded.run(ops, target);
 		} catch (error) {
 			buffers.release(buffer);
 			throw error;

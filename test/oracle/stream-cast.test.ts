@@ -6,6 +6,7 @@ import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import type { CastDtype } from "../../src/stream/cpu/float-bits.ts";
 import { float32Patterns } from "../support/float32-patterns.ts";
 import { findPython } from "../support/python.ts";
+import { runOps } from "../support/run-ops.ts";
 
 const search = findPython(["torch", "numpy"]);
 const skip = "skip" in search ? search.skip : undefined;
@@ -65,7 +66,7 @@ describe.skipIf(skip !== undefined)(`casts against torch${skip ? ` (${skip})` : 
 			targetOffset: 0,
 			dims: [{ size: patterns.length, sourceStride: 1, targetStride: 1 }],
 		};
-		await backend.run([{ piece, stagingOffset: 0 }], staging, output);
+		await runOps(backend, [{ piece, stagingOffset: 0 }], staging, output);
 		const ours = asPatterns(output, to);
 		const signBit = to === "float32" ? 2 ** 31 : 2 ** 15;
 		const wrong: string[] = [];

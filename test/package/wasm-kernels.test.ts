@@ -13,7 +13,8 @@ const PROGRAM = `
 	const dims = [{ size: 2, sourceStride: 1, targetStride: 2 }, { size: 2, sourceStride: 2, targetStride: 1 }];
 	const dtypes = { sourceDtype: "uint8", targetDtype: "uint8" };
 	const piece = { kind: "gather", source: "s", ...dtypes, sourceOffset: 0, targetOffset: 0, dims };
-	await backend.run([{ piece, stagingOffset: 0 }], memory.subarray(0, 4), memory.subarray(64, 68));
+	const loaded = await backend.load(memory.subarray(0, 4));
+	await loaded.run([{ piece, stagingOffset: 0 }], memory.subarray(64, 68));
 	process.stdout.write([backend.name, memory.length, ...memory.subarray(64, 68)].join());
 `;
 

@@ -5,6 +5,7 @@ import type { MoveOp, PieceDim, ReshardBackend } from "../../src/core/ports.ts";
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import { runNaively } from "../support/naive-pieces.ts";
 import { randomBytes } from "../support/random.ts";
+import { runOps } from "../support/run-ops.ts";
 
 /** Memory that a case is run in, with room for both sides of any. */
 const CASE_BYTES = 2 ** 20;
@@ -101,7 +102,7 @@ async function expectSame(
 	for (const { backend, memory } of SUBJECTS) {
 		memory.set(before);
 		const staging = memory.subarray(0, at.stagingStart + sourceBytes);
-		await backend.run([op], staging, memory.subarray(targetStart, targetStart + targetBytes));
+		await runOps(backend, [op], staging, memory.subarray(targetStart, targetStart + targetBytes));
 		expect(Buffer.compare(memory.subarray(0, before.length), expected)).toBe(0);
 	}
 }

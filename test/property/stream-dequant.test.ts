@@ -12,6 +12,7 @@ import {
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
 import { runNaively } from "../support/naive-pieces.ts";
 import { randomBytes } from "../support/random.ts";
+import { runOps } from "../support/run-ops.ts";
 
 /** Memory that a case is run in, with room for both sides of any. */
 const CASE_BYTES = 2 ** 20;
@@ -155,7 +156,7 @@ async function expectSame(
 	for (const { backend, memory } of SUBJECTS) {
 		memory.set(before);
 		const target = memory.subarray(targetStart, targetStart + targetBytes);
-		await backend.run([op], memory.subarray(0, stagingEnd), target);
+		await runOps(backend, [op], memory.subarray(0, stagingEnd), target);
 		expect(Buffer.compare(memory.subarray(0, before.length), expected)).toBe(0);
 	}
 }

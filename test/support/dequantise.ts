@@ -5,6 +5,7 @@ import type { DequantPiece, ReshardBackend } from "../../src/core/ports.ts";
 import { ELEMENT_BITS, SCALE_BYTES } from "../../src/core/quantisation.ts";
 import { pull } from "../../src/plan/pull.ts";
 import { createCpuBackend } from "../../src/stream/cpu/backend.ts";
+import { runOps } from "./run-ops.ts";
 
 /** Which kernels run. */
 interface How {
@@ -44,7 +45,7 @@ export async function runDequantPieces(
 		scaleStagingOffset: scalesAt + piece.scaleOffset * SCALE_BYTES[piece.scaleCodec],
 	}));
 	const target = memory.subarray(targetAt, targetAt + targetBytes);
-	await backend.run(ops, memory.subarray(0, targetAt), target);
+	await runOps(backend, ops, memory.subarray(0, targetAt), target);
 	// A Buffer would not copy.
 	return Uint8Array.from(target);
 }

@@ -8,6 +8,7 @@ import { type KernelMemory, loadKernels } from "../../src/stream/wasm/kernels.ts
 import { runGather } from "../../src/stream/wasm/run-gather.ts";
 import { float32Patterns } from "../support/float32-patterns.ts";
 import { randomBytes } from "../support/random.ts";
+import { runOps } from "../support/run-ops.ts";
 
 const BYTES = 4 * 2 ** 20;
 
@@ -170,7 +171,7 @@ describe("createCpuBackend", () => {
 				{ size: 32, sourceStride: 32, targetStride: 1 },
 			];
 			const op = { piece: piece("bfloat16", "bfloat16", dims), stagingOffset: 0 };
-			await backend.run([op], staging, target);
+			await runOps(backend, [op], staging, target);
 			const wrong = target.findIndex((byte, i) => {
 				const row = Math.floor(i / 64);
 				const column = Math.floor((i % 64) / 2);

@@ -39,9 +39,15 @@ export function createCpuBackend(options: CpuBackendOptions = {}): ReshardBacken
 			memories.set(memory.bytes.buffer, memory);
 			return memory.bytes;
 		},
-		async run(ops, staging, target) {
-			const memory = staging.buffer === target.buffer ? memories.get(target.buffer) : undefined;
-			for (const op of ops) runOp(op, memory, staging, target);
+		async load(staging) {
+			return {
+				async run(ops, target) {
+					const isOne = staging.buffer === target.buffer;
+					const memory = isOne ? memories.get(target.buffer) : undefined;
+					for (const op of ops) runOp(op, memory, staging, target);
+				},
+				async [Symbol.asyncDispose]() {},
+			};
 		},
 		async [Symbol.asyncDispose]() {},
 	};
