@@ -8,7 +8,8 @@ const MiB = 2 ** 20;
 /**
  * @typedef {object} Model
  * @property {object} config `config.json`
- * @property {readonly (readonly [name: string, shape: readonly number[]])[]} tensors in the order of the files
+ * @property {readonly (readonly [name: string, shape: readonly number[], dtype?: string])[]} tensors in the order of the files; dtypes as
+ * safetensors has them. Default: BF16.
  * @property {number} fileBytes a file is ended before it grows larger, unless it would be empty
  */
 
@@ -139,20 +140,22 @@ function expertModel(text, fileBytes) {
 	return { config, tensors: decoder("language_model.", text, middle), fileBytes };
 }
 
-function tensorBytes(shape) {
-	return shape.reduce((product, size) => product * size, 2);
+const ITEM_BYTES = { BF16: 2, F32: 4, F8_E4M3: 1, U8: 1 };
+
+function tensorBytes([, shape, dtype = "BF16"]) {
+	return shape.reduce((product, size) => product * size, ITEM_BYTES[dtype]);
 }
 
 /** Bytes of all tensors. @param {Model} model */
 export function modelBytes(model) {
-	return model.tensors.reduce((sum, [, shape]) => sum + tensorBytes(shape), 0);
+	return model.tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
 }
 
 function splitIntoFiles({ tensors, fileBytes }) {
 	const files = [[]];
 	let bytes = 0;
 	for (const tensor of tensors) {
-		const more = tensorBytes(tensor[1]);
+		const more = tensorBytes(tensor);
 		if (bytes > 0 && bytes + more > fileBytes) {
 			files.push([]);
 			bytes = 0;
@@ -165,10 +168,11 @@ function splitIntoFiles({ tensors, fileBytes }) {
 
 function encodeHeader(tensors) {
 	let offset = 0;
-	const entries = tensors.map(([name, shape]) => {
+	const entries = tensors.map((tensor) => {
+		const [name, shape, dtype = "BF16"] = tensor;
 		const begin = offset;
-		offset += tensorBytes(shape);
-		return [name, { dtype: "BF16", shape, data_offsets: [begin, offset] }];
+		offset += tensorBytes(tensor);
+		return [name, { dtype, shape, data_offsets: [begin, offset] }];
 	});
 	const text = JSON.stringify(Object.fromEntries(entries));
 	// Blanks up to a multiple of 8, as safetensors itself writes.

@@ -69,7 +69,8 @@ export function kernelCases(sourceBytes = 32 * MiB) {
 function quantisedCases(sourceBytes) {
 	const fp8 = { kind: "fp8", from: "float8_e4m3fn", columns: 7168 };
 	const rows = Math.floor(sourceBytes / (128 * fp8.columns)) * 128;
-	const expert = { kind: "mxfp4", from: "uint8", rows: 5760, columns: 2880 };
+	const mostRows = Math.floor((2 * sourceBytes) / 2880);
+	const expert = { kind: "mxfp4", from: "uint8", rows: Math.min(5760, mostRows), columns: 2880 };
 	const expertBytes = (expert.rows * expert.columns) / 2;
 	const experts = Math.min(2, Math.floor(sourceBytes / expertBytes));
 	const weights = {
@@ -82,4 +83,24 @@ function quantisedCases(sourceBytes) {
 			{ name: `${name} → ${to}, transposed`, ...weight, to, isTransposed: true },
 		]),
 	);
+}
+
+const GPU_CASES = [
+	"columns of 64 B",
+	"columns of 4096 B",
+	"rotary rows of 8192 B",
+	"transpose of 2-byte elements",
+	"transpose of 4-byte elements",
+	"cast bfloat16 → float32",
+	"cast float32 → bfloat16",
+	"cast float16 → bfloat16",
+	"FP8 → bfloat16",
+	"FP8 → bfloat16, transposed",
+	"MXFP4 → bfloat16",
+	"MXFP4 → bfloat16, transposed",
+];
+
+/** What a GPU is measured with. @param {number} sourceBytes as in {@link kernelCases} @returns {KernelCase[]} */
+export function gpuCases(sourceBytes) {
+	return kernelCases(sourceBytes).filter(({ name }) => GPU_CASES.includes(name));
 }

@@ -46,7 +46,8 @@ const WEIGHTS = {
 	},
 };
 
-async function writeSources(folder, bytes) {
+/** Writes a file of source bytes for every dtype of the cases. @param {string} folder made @param {number} bytes of each */
+export async function writeSources(folder, bytes) {
 	await mkdir(folder);
 	for (const [name, shape] of Object.entries(WEIGHTS)) {
 		const pieces = function* () {
