@@ -116,8 +116,8 @@ describe("a move", () => {
 
 	test("of a single element", () => {
 		const { words } = encode([gather(["uint8", "uint8"], { stagingOffset: 9, targetOffset: 6 })]);
-		const codes = packCodes({ outerDims: 0, dims: 0, ...NO_CODES });
-		expect(words).toEqual([record([0, 1, 9, 6, 0, 1, 1, codes])]);
+		const codes = packCodes({ outerDims: 0, dims: 1, ...NO_CODES });
+		expect(words).toEqual([record([0, 1, 9, 6, 0, 1, 1, codes], [1, 0, 1, 0])]);
 	});
 });
 

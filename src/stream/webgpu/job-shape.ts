@@ -24,7 +24,7 @@ export interface JobShape {
 	readonly target: number;
 	/** Byte of the first scale. */
 	readonly scale: number;
-	/** The outermost first; no size of 1; none at all for a single unit. */
+	/** The outermost first. No size of 1, but for a loop that stands where there would be none. */
 	readonly dims: readonly JobDim[];
 	/** Codes of the formats; 0 where a kernel has none. */
 	readonly from: number;
@@ -32,8 +32,16 @@ export interface JobShape {
 	readonly to: number;
 }
 
+/** The loop of a single unit. */
+const ONCE: JobDim = { size: 1, source: 0, target: 1, scale: 0 };
+
 /** What a kernel would do for an op; `undefined` when none can: constants, and casts that do not exist. */
 export function jobShapeOf(op: ReshardOp): JobShape | undefined {
+	const shape = shapeOf(op);
+	return shape?.dims.length === 0 ? { ...shape, dims: [ONCE] } : shape;
+}
+
+function shapeOf(op: ReshardOp): JobShape | undefined {
 	const { piece, stagingOffset } = op;
 	if (piece.kind === "fill") return undefined;
 	if (piece.kind === "dequant") return dequantShape(op as DequantOp);

@@ -1,5 +1,6 @@
 import { CODE_SHIFTS, type KernelName, UNITS_PER_WORD } from "../job-table.ts";
-import { ADDRESSING, bindings, entryPoint } from "./addressing.ts";
+import { ADDRESSING, bindings } from "./addressing.ts";
+import { entryPoint } from "./entry-point.ts";
 import { FLOATS } from "./floats.ts";
 import { LOADS } from "./load.ts";
 import { PRODUCTS } from "./products.ts";
@@ -29,9 +30,8 @@ export const ENTRY_POINT = "main";
  */
 export function kernelSource(name: KernelName): string {
 	const perWord = UNITS_PER_WORD[name];
-	return [bindings(perWord > 1), ADDRESSING, LOADS, ...unitOf(name), entryPoint(perWord)].join(
-		"\n",
-	);
+	const entry = entryPoint({ perWord, isMove: name.startsWith("move") });
+	return [bindings(perWord > 1), ADDRESSING, LOADS, ...unitOf(name), entry].join("\n");
 }
 
 /** What makes one unit, and the functions that it needs. */
