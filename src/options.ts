@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import type { DeviceOption } from "./core/device.ts";
 import { HfStreamDcpError } from "./core/errors.ts";
 import type { EventListener } from "./core/events.ts";
 import type { Family } from "./models/family.ts";
@@ -50,6 +51,11 @@ export interface ConversionOptions {
 	 * size of the model make sensible, at most 16. @default "auto"
 	 */
 	readonly threads: ThreadsOption;
+	/**
+	 * What reshards: `cpu`; `webgpu`, whatever GPU there is, also one in software; `auto`: a GPU where it is real and expected to pay. The
+	 * checkpoint is the same, and a conversion that was stopped goes on with any other. @default "auto"
+	 */
+	readonly device: DeviceOption;
 	/** Workers that share this machine, this one included: `auto` divides the machine among them. @default 1 */
 	readonly localWorkers: number;
 	/** Where tokens, proxies, the cache and the endpoint are looked up. @default process.env */
@@ -266,6 +272,8 @@ const ranks: Field<number[]> = v.pipe(
 
 const DTYPE_CHOICES = ["keep", "bfloat16", "float16", "float32"] as const;
 
+const DEVICES = ["cpu", "webgpu", "auto"] as const;
+
 const FAMILY_MESSAGE =
 	"expected the name of a model family, the path of a family file, or a family";
 
@@ -297,6 +305,7 @@ const conversionEntries = {
 		DEFAULT_CONNECTIONS,
 	),
 	threads: v.optional(threads, "auto"),
+	device: v.optional(v.picklist(DEVICES, `expected one of ${DEVICES.join(", ")}`), "auto"),
 	localWorkers: v.optional(degree, 1),
 	environment: v.optional(
 		v.custom<Environment>(

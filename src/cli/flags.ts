@@ -165,7 +165,8 @@ export function addConversionFlags(command: Command): Command {
 			"--connections <n>",
 			"most connections to one origin, of all threads together (default: 16)",
 		)
-		.option("--threads <n>", "threads that fetch and write, or auto (default: auto)");
+		.option("--threads <n>", "threads that fetch and write, or auto (default: auto)")
+		.option("--device <device>", "what reshards: cpu, webgpu, or auto (default: auto)");
 	for (const flag of LAYOUT_FLAGS) command.addOption(shortOption(flag));
 	for (const [flags, help] of LAYOUT_SOURCES) {
 		command.addOption(new Option(flags, help).helpGroup("Instead of a mesh:"));
@@ -246,6 +247,7 @@ export function readConversionFlags(
 		memoryBytes: values["memory"],
 		connections: values["connections"],
 		threads: values["threads"],
+		device: values["device"],
 		parallelism: readLayoutFlags(values),
 	};
 }

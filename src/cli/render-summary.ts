@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import type { ConvertOptions, ConvertSummary, FoundSummary, LaunchedWorker } from "../index.ts";
 import { formatBytes, formatDuration, formatTable, plural } from "./format.ts";
 import { describeLoading, meshOf } from "./load-command.ts";
+import { describeDeviceWork } from "./render-device.ts";
 import { formatNumbers, formatRate, renderJob } from "./render-job.ts";
 import { originRows } from "./render-origin.ts";
 import { describeSource, nameRows, qkvRows } from "./render-plan.ts";
@@ -81,6 +82,7 @@ function workRows(summary: ConvertSummary): string[][] {
 	if (summary.outcome === "others") rows.push(["finished", "by another process"]);
 	rows.push(["threads", describeThreads(summary.threads.length, summary.threadsReason)]);
 	rows.push(["network", describeTransport(summary)]);
+	rows.push(["device", describeDeviceWork(summary.device)]);
 	rows.push(["reshard", summary.backend], ["writes", describeWrites(summary)]);
 	rows.push(["checksums", summary.checksums]);
 	return rows;

@@ -20,6 +20,9 @@ import type { Plan } from "../plan/types.ts";
 import { VERSION } from "../version.ts";
 import { countEvents, type EventCounts } from "../threads/count-events.ts";
 import { demandOf, planConversion } from "./plan-conversion.ts";
+import type { GpuFacts } from "../core/device.ts";
+import { createDeviceRun } from "../threads/device-run.ts";
+import { chooseDeviceFor, gpuAskedFor } from "./choose-device.ts";
 import { commandOf, jobPlanOf } from "./job-plan.ts";
 import { readFamily } from "./family/read-family.ts";
 import { type ConvertSummary, type FoundSummary, workOf } from "./summary.ts";
@@ -39,6 +42,7 @@ export async function convert(input: ConvertOptions): Promise<ConvertSummary | F
 	const choice = await readLayoutChoice(options);
 	if (options.localOutput) assertHoldersKnown(choice);
 	if (choice.kind === "like") await refuseOwnLayout(directory, choice.path);
+	const gpu = await gpuAskedFor(options);
 	const joined = await joinJob({
 		directory,
 		// A directory of one's own is a job of one's own.
@@ -54,7 +58,7 @@ export async function convert(input: ConvertOptions): Promise<ConvertSummary | F
 	if ("finished" in joined) return { outcome: "found", directory, job: joined.finished };
 	const { job } = joined;
 	try {
-		const work = await takePart(options, choice, job, counts);
+		const work = await takePart(options, choice, job, counts, gpu);
 		return { ...work, directory, seconds: (performance.now() - started) / 1000 };
 	} catch (error) {
 		options.signal?.throwIfAborted();
@@ -90,6 +94,7 @@ async function takePart(
 	choice: LayoutChoice,
 	joined: Job,
 	counts: EventCounts,
+	gpu: GpuFacts | undefined,
 ): Promise<Omit<ConvertSummary, "directory" | "seconds">> {
 	const { onEvent } = counts;
 	const open = (): Promise<OpenedSource> => openSourceOf(joined, options, onEvent);
@@ -102,10 +107,13 @@ async function takePart(
 	const job = await prepareJob(joined, jobPlanOf(own, facts));
 	onEvent({ kind: "phase", phase: "stream" });
 	const demand = demandOf(options, opened);
-	const shares = await runJob({ options, opened, plan: own, facts, job, demand, counts });
+	const question = { gpu, mayLook: true, workers: own.shares };
+	const deviceChoice = await chooseDeviceFor(options, own, demand, question);
+	const device = createDeviceRun(deviceChoice, onEvent);
+	const shares = await runJob({ options, opened, plan: own, facts, job, demand, device, counts });
 	const ended = await endJob(job, plan, onEvent);
 	return {
-		...workOf(shares),
+		...workOf(shares, deviceChoice),
 		...ended,
 		ranks,
 		plan,

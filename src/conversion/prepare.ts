@@ -9,6 +9,7 @@ import {
 	plannedLocally,
 } from "./local-output.ts";
 import { readFamily } from "./family/read-family.ts";
+import { chooseDeviceFor, gpuAskedFor } from "./choose-device.ts";
 import type { LayoutOrigin } from "./arrange-model.ts";
 import { readLayoutChoice } from "./layout-choice.ts";
 import { ranksOfWorker } from "../plan/held-entries.ts";
@@ -19,6 +20,7 @@ import { shareOf } from "../plan/share.ts";
 import type { Balance } from "../plan/share-facts.ts";
 import { type PlannedWorker, plannedWorkersOf } from "./planned-workers.ts";
 import type { Plan } from "../plan/types.ts";
+import type { DeviceChoice } from "../threads/choose-device.ts";
 import type { ThreadsReason } from "../threads/choose-threads.ts";
 import { type PlannedThread, plannedThreads, planThreads } from "../threads/plan-threads.ts";
 import { demandOf, planConversion } from "./plan-conversion.ts";
@@ -48,6 +50,8 @@ export interface Preparation extends AsyncDisposable {
 	readonly threads: readonly PlannedThread[];
 	/** Why there are as many. */
 	readonly threadsReason: ThreadsReason;
+	/** What each worker would reshard with on this machine. */
+	readonly device: DeviceChoice;
 	/** What the user should know of the source, one sentence each. */
 	readonly warnings: readonly string[];
 }
@@ -73,13 +77,15 @@ export async function prepareConversion(input: PrepareOptions): Promise<Preparat
 	const shares = localOutput ? 1 : workers;
 	const choice = await readLayoutChoice(options);
 	if (localOutput) assertHoldersKnown(choice);
+	const gpu = await gpuAskedFor(options);
 	const prepared = await planConversion(options, choice, onEvent, shares, open);
 	const { opened, plan, layout, origin, wholeQkvBytes } = prepared;
 	const planned = localOutput ? plannedLocally(plan, layout, workers) : plannedWorkersOf(plan);
 	const first = localOutput
 		? ownPlanOf(plan, layout, ranksOfWorker(plan.worldSize, { index: 0, count: workers }))
 		: shareOf(plan, 0).plan;
-	const threads = planThreads(first, demandOf(options, opened));
+	const demand = demandOf(options, opened);
+	const threads = planThreads(first, demand);
 	return {
 		plan,
 		sourceKind: opened.kind,
@@ -91,6 +97,7 @@ export async function prepareConversion(input: PrepareOptions): Promise<Preparat
 		...planned,
 		threads: plannedThreads(threads),
 		threadsReason: threads.reason,
+		device: await chooseDeviceFor(options, first, demand, { gpu, mayLook: false, workers: 1 }),
 		warnings: opened.warnings,
 		[Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
 	};

@@ -14,6 +14,7 @@ import type { ShareFacts } from "../plan/share-facts.ts";
 import { shareOf } from "../plan/share.ts";
 import type { Plan } from "../plan/types.ts";
 import type { EventCounts } from "../threads/count-events.ts";
+import type { DeviceRun } from "../threads/device-run.ts";
 import type { ThreadsReason } from "../threads/choose-threads.ts";
 import { planThreads, type ThreadsPlan } from "../threads/plan-threads.ts";
 import { runShare, type ShareSummary } from "../threads/run-share.ts";
@@ -42,6 +43,7 @@ export interface RunJobInputs {
 	readonly job: PreparedJob;
 	/** What the number of threads depends on. */
 	readonly demand: Parameters<typeof planThreads>[1];
+	readonly device: DeviceRun;
 	readonly counts: EventCounts;
 }
 
@@ -139,16 +141,23 @@ async function workOn(
 	};
 }
 
-/** Runs the threads: a single one in this thread, several in threads of their own. */
+/** Runs the threads: a single one in this thread, several, and those that use a GPU, in threads of their own. */
 async function streamShare(
 	held: HeldShare,
 	{ shares, connections }: ThreadsPlan,
-	{ options, opened, job, counts, onEvent }: RunJobInputs & { readonly onEvent: EventListener },
+	{
+		options,
+		opened,
+		job,
+		device,
+		counts,
+		onEvent,
+	}: RunJobInputs & { readonly onEvent: EventListener },
 ): Promise<readonly ShareSummary[]> {
 	const { signal, environment } = options;
 	const { directory } = held;
 	const [only] = shares;
-	if (only !== undefined && shares.length === 1) {
+	if (only !== undefined && shares.length === 1 && device.device === "cpu") {
 		const before = counts.retries;
 		const summary = await runShare({
 			plan: only.plan,
@@ -170,6 +179,8 @@ async function streamShare(
 		environment: hubEnvironmentOf(environment),
 		limits: join(job.path, LIMITS_FOLDER),
 		connections,
+		device: device.device,
+		onTrouble: device.onTrouble,
 		receivedBytes: counts.receivedBytes,
 		signal,
 		onEvent,

@@ -6,6 +6,8 @@ import type { JobSummary } from "../job/summary.ts";
 import type { LayoutOrigin } from "./arrange-model.ts";
 import type { WorkedShare } from "./run-job.ts";
 import type { Plan, PlanTotals } from "../plan/types.ts";
+import type { DeviceChoice } from "../threads/choose-device.ts";
+import { type DeviceSummary, summariseDevice } from "../threads/device-run.ts";
 import type { ThreadsReason } from "../threads/choose-threads.ts";
 import type { Transport } from "../threads/count-events.ts";
 import type { ShareSummary } from "../threads/run-share.ts";
@@ -30,6 +32,8 @@ export interface ConvertSummary {
 	readonly sourceKind: OpenedSource["kind"];
 	/** Name of the reshard back end. */
 	readonly backend: string;
+	/** The device that was chosen, why, and what it did. */
+	readonly device: DeviceSummary;
 	readonly seconds: number;
 	/** Weight bytes requested by this worker; retried bytes are not counted twice. */
 	readonly fetchedBytes: number;
@@ -76,9 +80,11 @@ export interface FoundSummary {
 /** What all shares of a worker come to. */
 export function workOf(
 	shares: readonly WorkedShare[],
+	device: DeviceChoice,
 ): Pick<
 	ConvertSummary,
 	| "backend"
+	| "device"
 	| "fetchedBytes"
 	| "requests"
 	| "writtenBytes"
@@ -99,6 +105,7 @@ export function workOf(
 	);
 	return {
 		backend: all[0]?.backend ?? "",
+		device: summariseDevice(device, all),
 		fetchedBytes: sum(({ fetchedBytes }) => fetchedBytes),
 		requests: sum(({ requests }) => requests),
 		writtenBytes: sum(({ writtenBytes }) => writtenBytes),

@@ -27,9 +27,10 @@ export type ErrorCode =
 	| "PLAN_CHANGED"
 	| "CHECKPOINT_CORRUPT"
 	| "SHARE_TAKEN_OVER"
-	| "WORKER_FAILED";
+	| "WORKER_FAILED"
+	| "DEVICE_UNAVAILABLE";
 
-/** What the shell sees: 1 a bug or a crash of this program, 2 usage, 3 source or network, 4 plan, 5 output, 6 verification. */
+/** What the shell sees: 1 a bug or a crash of this program, 2 usage, 3 source or network, 4 plan, 5 output, 6 verification, 7 no GPU. */
 export const EXIT_CODES: { readonly [C in ErrorCode]: number } = {
 	OPTIONS_INVALID: 2,
 	HUB_UNAUTHORIZED: 3,
@@ -59,6 +60,7 @@ export const EXIT_CODES: { readonly [C in ErrorCode]: number } = {
 	CHECKPOINT_CORRUPT: 6,
 	SHARE_TAKEN_OVER: 5,
 	WORKER_FAILED: 1,
+	DEVICE_UNAVAILABLE: 7,
 };
 
 /** Facts of a failure, for programs: URLs, ranges, names, counts. */

@@ -1,3 +1,4 @@
+import type { GpuCounters } from "../core/device.ts";
 import type { ProgressEvent } from "../core/events.ts";
 import type { FinishedEntry } from "../core/ports.ts";
 import type { WriteMode } from "../dcp/write-mode.ts";
@@ -6,6 +7,9 @@ import type { SourceDescription } from "../fetch/reopen-source.ts";
 import type { PlanShare } from "../plan/share.ts";
 import type { ErrorRecord } from "./error-record.ts";
 import type { ShareSummary } from "./run-share.ts";
+
+/** What a thread reshards with: the CPU, a GPU wherever it can do the work, or a GPU where it is quicker. */
+export type ThreadDevice = "cpu" | "webgpu" | "webgpu where quicker";
 
 /** What a thread is given when it starts. Plain data, copied once. */
 export interface ThreadTask {
@@ -24,6 +28,8 @@ export interface ThreadTask {
 	readonly maxOpenFiles: number;
 	/** How data files are written. */
 	readonly writeMode: WriteMode;
+	/** What reshards. A thread that uses a GPU is a process of its own. */
+	readonly device: ThreadDevice;
 }
 
 /** What the main thread tells a thread that runs a share. */
@@ -45,6 +51,10 @@ export type FromThread =
 	  }
 	/** These entries' files were synced. Answered by `recorded`; one is asked at a time. */
 	| { readonly kind: "record"; readonly finished: readonly FinishedEntry[] }
+	/** Once a second, by a process: that it is alive, and what its GPU did so far. */
+	| { readonly kind: "alive"; readonly gpu: GpuCounters | undefined }
+	/** The GPU failed at something, which the CPU does instead. */
+	| { readonly kind: "trouble"; readonly reason: string }
 	/** The last message: all of the share is done. */
 	| { readonly kind: "done"; readonly summary: ShareSummary }
 	/** The last message: what is finished was flushed, and nothing is open any more. */

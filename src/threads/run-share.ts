@@ -1,5 +1,6 @@
+import type { GpuCounters } from "../core/device.ts";
 import type { EventListener } from "../core/events.ts";
-import type { ByteSource, WriteCounters } from "../core/ports.ts";
+import type { ByteSource, ReshardBackend, WriteCounters } from "../core/ports.ts";
 import { createEntryWriter, type EntryWriterOptions } from "../dcp/entry-writer.ts";
 import type { Plan } from "../plan/types.ts";
 import { createCpuBackend } from "../stream/cpu/backend.ts";
@@ -13,6 +14,8 @@ export interface ShareSummary extends RunSummary {
 	readonly seconds: number;
 	/** Name of the reshard back end. */
 	readonly backend: string;
+	/** What its GPU did, if it had one. */
+	readonly gpu?: GpuCounters | undefined;
 	/** How the data files were written. */
 	readonly writes: WriteCounters;
 }
@@ -24,6 +27,8 @@ export interface ShareOptions extends Pick<
 > {
 	readonly plan: Plan;
 	readonly source: ByteSource;
+	/** Makes the back end, which is disposed of at the end. @default that of the CPU */
+	readonly openBackend?: (() => Promise<ReshardBackend>) | undefined;
 	readonly signal?: AbortSignal | undefined;
 	/** Hears `written` and `entry`. */
 	readonly onEvent: EventListener;
@@ -33,14 +38,15 @@ export interface ShareOptions extends Pick<
  * Runs a plan, or one thread's share of it, in this thread: with sockets, memory, checksums and files of its own. When it settles,
  * everything is closed and what was finished is flushed.
  *
- * @throws {HfStreamDcpError} the first failure of the source or of the files. @throws `signal.reason` when aborted.
+ * @throws {HfStreamDcpError} the first failure of the source or of the files; what `openBackend` throws. @throws `signal.reason` when
+ * aborted.
  */
 export async function runShare(options: ShareOptions): Promise<Omit<ShareSummary, "retries">> {
-	const { plan, source, signal, onEvent } = options;
+	const { plan, source, signal, onEvent, openBackend } = options;
 	const started = performance.now();
+	await using backend = openBackend === undefined ? createCpuBackend() : await openBackend();
 	const { entries, files } = plan;
 	await using sink = createEntryWriter({ ...options, entries, files });
-	await using backend = createCpuBackend();
 	const summary = await runPlan({ plan, source, backend, sink, signal, onEvent });
 	const seconds = (performance.now() - started) / 1000;
 	return { ...summary, seconds, backend: backend.name, writes: { ...sink.writes } };

@@ -5,8 +5,10 @@ import { defaultMaxOpenFiles } from "../dcp/open-file-limit.ts";
 import type { WriteMode } from "../dcp/write-mode.ts";
 import type { PlanShare } from "../plan/share.ts";
 import type { ThreadTask } from "./messages.ts";
+import { countThreads } from "./count-threads.ts";
+import { runPart } from "./run-part.ts";
 import type { ShareSummary } from "./run-share.ts";
-import { startThread, type ThreadListener } from "./thread.ts";
+import type { RunningThread } from "./thread.ts";
 
 /** Who knows which entries are finished. */
 export interface EntryOwner {
@@ -21,7 +23,7 @@ export interface EntryOwner {
 /** What the threads of one machine share. */
 export interface ThreadsOptions extends Pick<
 	ThreadTask,
-	"directory" | "source" | "environment" | "limits"
+	"directory" | "source" | "environment" | "limits" | "device"
 > {
 	readonly shares: readonly PlanShare[];
 	/** Whose journal takes the finished entries. */
@@ -30,48 +32,60 @@ export interface ThreadsOptions extends Pick<
 	readonly connections: readonly number[];
 	/** Bytes received before: the counters of the events go on from there. */
 	readonly receivedBytes: number;
+	/** The GPU of a thread failed at something, or is lost with its process; the CPU does that, or the rest. */
+	readonly onTrouble: (reason: string) => void;
 	readonly signal?: AbortSignal | undefined;
 	readonly onEvent: EventListener;
 }
 
 /**
- * Runs every share in a thread of its own. The first failure stops the others; all flush what they have finished. When it settles,
+ * Runs every share in a thread of its own. The first failure, which the loss of a GPU is not, stops the others; all flush what they have finished. When it settles,
  * every thread has ended.
  *
  * @returns What each did, in the order of the shares.
  * @throws {HfStreamDcpError} the first failure. @throws `signal.reason` when aborted.
  */
 export async function runThreads(options: ThreadsOptions): Promise<readonly ShareSummary[]> {
-	const { shares, signal } = options;
-	const listeners = listenersOf(options);
-	const threads = shares.map((_, index) =>
-		startThread(`thread ${index + 1}`, taskOf(options, index), at(listeners, index)),
-	);
+	const { shares, owner, signal, onTrouble } = options;
+	const running: RunningThread[] = [];
+	const stopping = new AbortController();
 	let failure: { readonly error: unknown } | undefined;
 	const fail = (error: unknown): void => {
 		if (failure !== undefined) return;
 		failure = { error };
-		for (const thread of threads) thread.abort();
+		stopping.abort(error);
+		for (const thread of running) thread.abort();
 	};
 	const onAbort = (): void => fail(signal?.reason);
-	if (signal?.aborted === true) onAbort();
 	signal?.addEventListener("abort", onAbort, { once: true });
-	const summaries: ShareSummary[] = [];
-	const watch = async (index: number): Promise<void> => {
+	const count = countThreads(options.receivedBytes, options.onEvent);
+	const run = async (index: number): Promise<ShareSummary | undefined> => {
 		try {
-			summaries[index] = await at(threads, index).ended;
+			return await runPart({
+				name: `thread ${index + 1}`,
+				index,
+				task: taskOf(options, index),
+				count,
+				record: (finished) => owner.record(finished),
+				onTrouble,
+				onStart: (thread) => (running[index] = thread),
+				signal: stopping.signal,
+			});
 		} catch (error) {
 			fail(error);
+			return undefined;
 		}
 	};
-	await Promise.all([...threads.keys()].map(watch));
+	const parts = [...shares.keys()].map(run);
+	if (signal?.aborted === true) onAbort();
+	const summaries = await Promise.all(parts);
 	signal?.removeEventListener("abort", onAbort);
 	if (failure !== undefined) throw failure.error;
-	return summaries;
+	return summaries.filter((summary) => summary !== undefined);
 }
 
 function taskOf(options: ThreadsOptions, index: number): ThreadTask {
-	const { shares, owner, directory, source, environment, limits, connections } = options;
+	const { shares, owner, directory, source, environment, limits, connections, device } = options;
 	const share = at(shares, index);
 	return {
 		share,
@@ -82,34 +96,7 @@ function taskOf(options: ThreadsOptions, index: number): ThreadTask {
 		limits,
 		connections: at(connections, index),
 		writeMode: owner.writeMode,
+		device,
 		maxOpenFiles: Math.max(1, Math.floor(defaultMaxOpenFiles() / shares.length)),
 	};
-}
-
-/** One listener for each thread; what they count is added up. */
-function listenersOf(options: ThreadsOptions): readonly ThreadListener[] {
-	const { shares, owner, onEvent } = options;
-	const threads = shares.map(() => ({ receivedBytes: 0, writtenBytes: 0, connections: 0 }));
-	let received = options.receivedBytes;
-	let written = 0;
-	return threads.map((thread) => ({
-		record: (finished) => owner.record(finished),
-		onProgress({ receivedBytes, writtenBytes, events }) {
-			if (receivedBytes > thread.receivedBytes) {
-				received += receivedBytes - thread.receivedBytes;
-				thread.receivedBytes = receivedBytes;
-				onEvent({ kind: "received", bytes: received });
-			}
-			if (writtenBytes > thread.writtenBytes) {
-				written += writtenBytes - thread.writtenBytes;
-				thread.writtenBytes = writtenBytes;
-				onEvent({ kind: "written", bytes: written });
-			}
-			for (const event of events) {
-				if (event.kind === "connections") thread.connections = event.connections;
-				const connections = threads.reduce((sum, one) => sum + one.connections, 0);
-				onEvent(event.kind === "connections" ? { kind: "connections", connections } : event);
-			}
-		},
-	}));
 }

@@ -41,6 +41,7 @@ test("the flags of a conversion", () => {
 		                                                 together (default: 16)
 		  --threads <n>                                  threads that fetch and write, or auto (default:
 		                                                 auto)
+		  --device <device>                              what reshards: cpu, webgpu, or auto (default: auto)
 		  --log-format <format>                          of everything on stderr (choices: "text", "json",
 		                                                 default: "text")
 		  --log-interval <seconds>                       between two lines of progress in a log (default: 5)

@@ -70,6 +70,13 @@ const PLAN: Plan = {
 
 const THREAD: Preparation["threads"][number] = { ...PLAN.totals, connections: 8 };
 
+const DEVICE: Preparation["device"] = {
+	asked: "auto",
+	chosen: "cpu",
+	reason: "little",
+	heavyBytes: 0,
+};
+
 const WORKER: Preparation["workers"][number] = PLAN.totals;
 
 const PREPARATION: Preparation = {
@@ -94,6 +101,7 @@ const PREPARATION: Preparation = {
 	workers: [WORKER],
 	balance: { maxBytes: 1_000_000, meanBytes: 1_000_000, emptyShares: 0 },
 	threads: [THREAD],
+	device: DEVICE,
 	threadsReason: "bytes",
 	warnings: ["look out"],
 	[Symbol.asyncDispose]: async () => {},
@@ -116,6 +124,7 @@ const SUMMARY: ConvertSummary = {
 	ranks: undefined,
 	shares: [],
 	sourceKind: "hub",
+	device: { ...DEVICE, batches: 0, redone: 0, lost: [] },
 	backend: "cpu",
 	seconds: 2,
 	fetchedBytes: 500_000,
@@ -173,6 +182,7 @@ test("the plan as a table", () => {
 		           it costs 1 entry more than a larger one: blocks are cut to fit into it
 		tiles      0, the largest 1 MiB
 		threads    1 (one for every 2 GiB to fetch)
+		device     cpu (nothing here is quicker on a GPU)
 		quantised  2 weights: FP8 in blocks of 128 × 128 becomes bfloat16 (x.weight, …)
 		dropped    4 tensors: vision tensors are not part of the text model (vision_model.a, …)
 		dropped    1 tensor: computed by the model (inv_freq)
@@ -295,6 +305,7 @@ test("the summary says what was resumed and how to load the result", () => {
 		resumed     1 entry was finished by an earlier run
 		threads     1 (one for every 2 GiB to fetch)
 		network     4 connections, 3 retries, 1 lagging answer continued elsewhere, 2 requests not direct: a proxy is configured
+		device      cpu (nothing here is quicker on a GPU)
 		reshard     cpu
 		writes      O_DIRECT 480 kB, buffered 20.0 kB in 6 calls; 0 B copied first
 		checksums   native

@@ -52,6 +52,7 @@ describe("parseConvertOptions", () => {
 			memoryBytes: 256 * 1024 * 1024,
 			connections: 16,
 			threads: "auto",
+			device: "auto",
 			localWorkers: 1,
 			localOutput: false,
 		});
