@@ -35,7 +35,7 @@ export interface DeviceQuestion {
  * @throws `signal.reason`
  */
 export function chooseDeviceFor(
-	{ device, signal }: ConversionOptions,
+	{ device, localWorkers, signal }: ConversionOptions,
 	plan: Plan,
 	demand: Parameters<typeof planThreads>[1],
 	{ gpu, mayLook, workers }: DeviceQuestion,
@@ -49,5 +49,6 @@ export function chooseDeviceFor(
 	const { budgetBytes } = plan.limits;
 	const share = { ...demand, fetchBytes: fetchBytes / workers, budgetBytes };
 	const { count: threads } = chooseThreads(share);
-	return decideDevice({ asked: device, heavy, threads, gpu }, { mayLook, signal });
+	const sharers = localWorkers;
+	return decideDevice({ asked: device, heavy, threads, sharers, gpu }, { mayLook, signal });
 }

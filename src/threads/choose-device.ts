@@ -40,6 +40,8 @@ export interface DeviceDemand {
 	readonly heavy: HeavyBytes;
 	/** Of the worker. */
 	readonly threads: number;
+	/** Workers that would share the GPU, this one included. */
+	readonly sharers: number;
 	/** Whether the package `webgpu` is there. */
 	readonly isInstalled: boolean;
 	/** The GPU, or why there is none; `undefined` when nobody has looked. */
@@ -81,7 +83,7 @@ export function chooseDevice(demand: DeviceDemand): DeviceChoice {
 	if (gpu.selfTest !== undefined) return cpu("self-test", { adapter, detail: gpu.selfTest });
 	if (demand.rates === undefined) return cpu("open", { adapter });
 	const cpuSeconds = secondsOf(heavy, demand.rates) / demand.threads;
-	const gpuSeconds = GPU_START_SECONDS + heavyBytes / GPU_BYTES_PER_SECOND;
+	const gpuSeconds = GPU_START_SECONDS + (heavyBytes * demand.sharers) / GPU_BYTES_PER_SECOND;
 	const estimates = { adapter, cpuSeconds, gpuSeconds };
 	if (cpuSeconds <= MIN_GAIN * gpuSeconds) return cpu("slower", estimates);
 	return { ...base, chosen: "webgpu", reason: "pays", ...estimates };
