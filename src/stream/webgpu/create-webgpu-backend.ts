@@ -6,7 +6,8 @@ import type { Gpu } from "./gpu.ts";
 import { asGpuFailure, type GpuFailure, type GpuFailureKind } from "./gpu-failure.ts";
 import { openGpu } from "./open-device.ts";
 import { targetBytesOf } from "./op-spans.ts";
-import type { GpuSizes } from "./pools.ts";
+import { SELF_TEST_BYTES } from "./known-answers.ts";
+import { DEFAULT_TILE_BYTES, DEFAULT_WINDOW_BYTES, type GpuSizes } from "./pools.ts";
 import { failedKernels, runSelfTest } from "./self-test.ts";
 import { createWindowRunner, type WindowRunner } from "./window-runner.ts";
 
@@ -36,7 +37,7 @@ export interface WebgpuBackend extends ReshardBackend {
 export async function createWebgpuBackend(options: WebgpuBackendOptions): Promise<WebgpuBackend> {
 	const gpu = await openGpu(options);
 	try {
-		const runner = await createWindowRunner(gpu, options);
+		const runner = await createWindowRunner(gpu, roomForSelfTest(options));
 		const failed = failedKernels(await runSelfTest(runner));
 		if (failed !== undefined) throw refused(gpu, `fails its self-test: ${failed}`);
 		return createFallbackBackend({ ...options, gpu, runner, cpu: createCpuBackend() });
@@ -45,6 +46,15 @@ export async function createWebgpuBackend(options: WebgpuBackendOptions): Promis
 		if (error instanceof HfStreamDcpError) throw error;
 		throw refused(gpu, `cannot be used: ${asGpuFailure(error).message}`);
 	}
+}
+
+/** The buffers in which the kernels are tried are those that will be used. */
+function roomForSelfTest(sizes: GpuSizes): GpuSizes {
+	const { tileBytes = DEFAULT_TILE_BYTES, windowBytes = DEFAULT_WINDOW_BYTES } = sizes;
+	return {
+		tileBytes: Math.max(tileBytes, SELF_TEST_BYTES),
+		windowBytes: Math.max(windowBytes, SELF_TEST_BYTES),
+	};
 }
 
 function refused(gpu: Gpu, what: string): HfStreamDcpError {

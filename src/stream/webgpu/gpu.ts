@@ -162,7 +162,8 @@ class WatchedDevice implements Gpu {
 
 	async [Symbol.asyncDispose](): Promise<void> {
 		this.fail(new GpuFailure("lost", "the GPU was closed"));
-		await this.device.lost;
+		// Not until the loss is told: a device that hangs does not tell it.
+		await nextTurn();
 	}
 
 	/** Not a race with one promise for all of the device's life: that would keep a reaction for every wait. */

@@ -19,10 +19,11 @@ export interface PoolSizes {
 	readonly slotBytes: number;
 }
 
-const DEFAULT_TILE_BYTES = 64 * MiB;
+/** What a batch can be when nothing is asked for. Bytes of staging memory. */
+export const DEFAULT_TILE_BYTES: number = 64 * MiB;
 
 /** As large as write buffers get. */
-const DEFAULT_WINDOW_BYTES = 4 * MiB;
+export const DEFAULT_WINDOW_BYTES: number = 4 * MiB;
 
 /** Uploads go in steps of this: while one is copied by the device, the next is filled. */
 const SLOT_BYTES = 4 * MiB;
