@@ -117,8 +117,9 @@ class WatchedDevice implements Gpu {
 		if (this.#failure !== undefined) return;
 		this.#failure = failure;
 		for (const reject of this.#rejections) reject(failure);
-		// What is pending inside of the package rejects then, and memory is freed.
-		this.device.destroy();
+		// What is pending inside of the package rejects then, and memory is freed. Not at once: this may be called by the package, which
+		// would wait for itself.
+		setImmediate(() => this.device.destroy());
 	}
 
 	async watch<T>(work: Promise<T>): Promise<T> {
