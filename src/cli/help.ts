@@ -2,7 +2,8 @@ import { listFamilies, listTargets } from "../index.ts";
 
 const EXIT_CODE_HELP = `Exit codes:
   0 done · 1 bug in this program · 2 usage · 3 source or network · 4 plan (names, layout, memory) · 5 output
-  6 checkpoint damaged · 130 stopped by Ctrl-C · 143 stopped by SIGTERM (the same command continues)`;
+  6 checkpoint damaged · 7 no GPU for --device webgpu
+  130 stopped by Ctrl-C · 143 stopped by SIGTERM (the same command continues)`;
 
 function indent(lines: readonly string[]): string {
 	return lines.map((line) => `  ${line}`).join("\n");

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { VERSION } from "../index.ts";
 import { addConvertCommand } from "./commands/convert-command.ts";
 import { addDemoCommand } from "./commands/demo-command.ts";
+import { addDoctorCommand } from "./commands/doctor-command.ts";
 import { addFamilyCommand } from "./commands/family-command.ts";
 import { addInspectCommand } from "./commands/inspect-command.ts";
 import { addPlanCommand } from "./commands/plan-command.ts";
@@ -36,6 +37,7 @@ export function createProgram(io: CliIo, format: LogFormat = "text"): Command {
 	addPlanCommand(program, io);
 	addInspectCommand(program, io);
 	addFamilyCommand(program, io);
+	addDoctorCommand(program, io);
 	addDemoCommand(program, io);
 	return program.addHelpText("after", () => `\n${flagsHelp(convert)}${referenceHelp()}`);
 }

@@ -18,6 +18,7 @@ test("the public names", () => {
 		  "checkFamily",
 		  "convert",
 		  "defineFamily",
+		  "diagnose",
 		  "identifyWorker",
 		  "inspectCheckpoint",
 		  "inspectSource",
