@@ -79,18 +79,18 @@ export interface FallbackOptions extends Pick<WebgpuBackendOptions, "onTrouble" 
 export function createFallbackBackend(options: FallbackOptions): WebgpuBackend {
 	const { gpu, runner, cpu, onTrouble, wants = () => true } = options;
 	const batchesBefore = runner.batches;
-	const given = new Set<OpKind>();
+	const refusedKinds = new Set<OpKind>();
 	const reasons = new Map<GpuFailureKind, string>();
 	let redone = 0;
 
 	function isForGpu(op: ReshardOp): boolean {
 		const kind = kindOf(op);
-		return kind !== "fill" && !given.has(kind) && gpu.failure === undefined && wants(op);
+		return kind !== "fill" && !refusedKinds.has(kind) && gpu.failure === undefined && wants(op);
 	}
 
 	function note(failure: GpuFailure, ops: readonly ReshardOp[]): void {
 		redone++;
-		if (!failure.isFinal) for (const op of ops) given.add(kindOf(op));
+		if (!failure.isFinal) for (const op of ops) refusedKinds.add(kindOf(op));
 		if (reasons.has(failure.kind)) return;
 		const what = failure.isFinal ? "everything" : [...new Set(ops.map(kindOf))].join(" and ");
 		const reason = `${failure.message}; the CPU does ${what} from here on`;
@@ -119,7 +119,8 @@ export function createFallbackBackend(options: FallbackOptions): WebgpuBackend {
 			await source.run(ops, target);
 			return;
 		}
-		const others = ops.filter((op) => !chosen.includes(op));
+		const given = new Set(chosen);
+		const others = ops.filter((op) => !given.has(op));
 		if (others.length + left.length > 0) await source.run([...others, ...left], target);
 	}
 
