@@ -117,6 +117,23 @@ test("without the optional package it is said how to add it", async () => {
 	expect(text).toContain("npm install webgpu@^0.6.2");
 	expect(text).toContain("Conversions can run.");
 	expect((await run("--device", "webgpu")).code).toBe(7);
+
+	// And with one that this system is too old for.
+	const broken = join(modules, "webgpu");
+	const binaries =
+		process.platform === "darwin" ? "darwin-universal" : `${process.platform}-${process.arch}`;
+	mkdirSync(join(broken, "dist", binaries), { recursive: true });
+	writeFileSync(join(broken, "dist", binaries, "dawn.node"), "");
+	const manifest = { name: "webgpu", version: "0.6.1", type: "module", main: "index.js" };
+	writeFileSync(join(broken, "package.json"), JSON.stringify(manifest, undefined, 2));
+	writeFileSync(
+		join(broken, "index.js"),
+		'throw new Error("/lib/libc.so.6: version `GLIBC_2.38\' not found (required by dawn.node)");',
+	);
+	const old = await run("--device", "webgpu");
+	expect(old.code).toBe(7);
+	expect(old.text).toContain("problem  package webgpu 0.6.1: ");
+	expect(old.text).toContain("This system is too old for the binary, which needs GLIBC_2.38");
 });
 
 describe.skipIf("skip" in gpu)(`with a GPU in software${why}`, () => {

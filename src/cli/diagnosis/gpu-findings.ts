@@ -38,7 +38,10 @@ function packageFindings({ package: installed, examination }: Gpu): Finding[] {
 	const name = `package webgpu ${installed.version ?? "of an unknown version"}`;
 	const { failure } = examination ?? {};
 	if (failure?.step === "package") {
-		const { message, hint } = installed.problem ?? failure;
+		const { message, hint } = installed.problem ?? {
+			message: failure.message,
+			hint: `Install it again: ${INSTALL_COMMAND}`,
+		};
 		return [finding("problem", `${name}: ${message}`, hintForLoadError(failure.message) ?? hint)];
 	}
 	if (installed.problem !== undefined) {
