@@ -9,6 +9,7 @@ import { createFallbackBackend } from "../../src/stream/webgpu/create-webgpu-bac
 import { GpuFailure } from "../../src/stream/webgpu/gpu-failure.ts";
 import { spansOf } from "../../src/stream/webgpu/op-spans.ts";
 import { poolBytes, poolSizes } from "../../src/stream/webgpu/pools.ts";
+import { slotLoads } from "../../src/stream/webgpu/uploader.ts";
 import type { WindowRunner } from "../../src/stream/webgpu/window-runner.ts";
 import { randomLoops, randomScaledLoops } from "../support/kernel-cases.ts";
 import { createRandom, type Random, randomBytes } from "../support/random.ts";
@@ -161,14 +162,34 @@ describe("poolSizes", () => {
 	test("stays within what the device can bind", () => {
 		const limits = { maxBufferSize: 2 ** 28, maxStorageBufferBindingSize: 2 ** 27 };
 		const sizes = poolSizes({ tileBytes: 2 ** 31, windowBytes: 2 ** 30 }, limits);
-		expect(sizes.sourceBytes).toBe(2 ** 27 - 32);
-		expect(sizes.windowBytes).toBe(2 ** 27 - 32);
+		expect(sizes.sourceBytes).toBe(2 ** 27 - 64);
+		expect(sizes.windowBytes).toBe(2 ** 27 - 64);
 	});
 
 	test("the memory that is promised: two slots and a window on the host, a tile and a window on the device", () => {
 		const { host, device } = poolBytes({ tileBytes: 18 * MiB, windowBytes: 4 * MiB });
 		expect(host).toBe(2 * 4 * MiB + 4 * MiB + MiB);
 		expect(device).toBe(18 * MiB + 4 * MiB + MiB / 2);
+	});
+});
+
+describe("slotLoads", () => {
+	test("many small spans share a slot, a large one takes several", () => {
+		const spans = [
+			{ start: 0, end: 8, place: 100 },
+			{ start: 20, end: 60, place: 200 },
+			{ start: 64, end: 68, place: 0 },
+		];
+		expect(slotLoads(spans, 16)).toEqual([
+			[
+				{ start: 0, end: 8, slotPlace: 0, place: 100 },
+				{ start: 20, end: 28, slotPlace: 8, place: 200 },
+			],
+			[{ start: 28, end: 44, slotPlace: 0, place: 208 }],
+			[{ start: 44, end: 60, slotPlace: 0, place: 224 }],
+			[{ start: 64, end: 68, slotPlace: 0, place: 0 }],
+		]);
+		expect(slotLoads([], 16)).toEqual([]);
 	});
 });
 

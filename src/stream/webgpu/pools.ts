@@ -70,10 +70,22 @@ export interface GpuPools {
 export function poolSizes(wanted: GpuSizes, limits: Readonly<Record<string, number>>): PoolSizes {
 	const { maxBufferSize = Infinity, maxStorageBufferBindingSize = Infinity } = limits;
 	const room = Math.min(maxBufferSize, maxStorageBufferBindingSize) - 2 * PADDING_BYTES;
-	const sourceBytes = Math.floor(Math.min(wanted.tileBytes ?? DEFAULT_TILE_BYTES, room) / 16) * 16;
-	const windowBytes =
-		Math.floor(Math.min(wanted.windowBytes ?? DEFAULT_WINDOW_BYTES, room) / 16) * 16;
+	const { tileBytes = DEFAULT_TILE_BYTES, windowBytes: wantedWindow = DEFAULT_WINDOW_BYTES } =
+		wanted;
+	const sourceBytes = Math.min(roundUp(tileBytes), roundDown(room));
+	const windowBytes = Math.min(roundUp(wantedWindow), roundDown(room));
 	return { sourceBytes, windowBytes, slotBytes: Math.min(SLOT_BYTES, sourceBytes) };
+}
+
+/** As blocks of staging memory are. */
+const SIZE_UNIT_BYTES = 64;
+
+function roundUp(bytes: number): number {
+	return Math.ceil(bytes / SIZE_UNIT_BYTES) * SIZE_UNIT_BYTES;
+}
+
+function roundDown(bytes: number): number {
+	return Math.floor(bytes / SIZE_UNIT_BYTES) * SIZE_UNIT_BYTES;
 }
 
 /**

@@ -15,27 +15,38 @@ export interface Uploader {
 	upload(staging: Uint8Array, spans: readonly PlacedSpan[]): Promise<readonly Promise<void>[]>;
 }
 
-/** An uploader that goes round the slots of `pools`. */
+/** Bytes of the staging memory, their place in the slot, and their place in the source buffer. */
+interface Copy {
+	readonly start: number;
+	readonly end: number;
+	readonly slotPlace: number;
+	readonly place: number;
+}
+
+/** An uploader that goes round the slots of `pools`. Many small spans share a slot and a submission. */
 export function createUploader(gpu: Gpu, pools: GpuPools): Uploader {
-	const { slots, source, sizes } = pools;
+	const { slots, source } = pools;
 	let turn = 0;
 
-	/** One slot's worth of bytes. Adds to `checks`, so as not to wait for what is told later. */
-	async function step(
+	/** Uploads a slot's worth. Adds to `checks`, so as not to wait for what is told later. */
+	async function flush(
 		staging: Uint8Array,
-		span: PlacedSpan,
+		copies: readonly Copy[],
 		checks: Promise<void>[],
 	): Promise<void> {
 		const slot = at(slots, turn);
 		turn = (turn + 1) % slots.length;
 		await gpu.watch(slot.ready);
-		const bytes = staging.subarray(span.start, span.end);
-		const size = span.end - span.start;
 		const checked = gpu.guard(() => {
-			new Uint8Array(slot.buffer.getMappedRange(0, size)).set(bytes);
+			const mapped = new Uint8Array(slot.buffer.getMappedRange());
+			for (const { start, end, slotPlace } of copies) {
+				mapped.set(staging.subarray(start, end), slotPlace);
+			}
 			slot.buffer.unmap();
 			const encoder = gpu.device.createCommandEncoder();
-			encoder.copyBufferToBuffer(slot.buffer, 0, source, span.place, size);
+			for (const { start, end, slotPlace, place } of copies) {
+				encoder.copyBufferToBuffer(slot.buffer, slotPlace, source, place, end - start);
+			}
 			gpu.device.queue.submit([encoder.finish()]);
 			slot.ready = mapForWriting(slot.buffer);
 		});
@@ -46,16 +57,31 @@ export function createUploader(gpu: Gpu, pools: GpuPools): Uploader {
 	return {
 		async upload(staging, spans) {
 			const checks: Promise<void>[] = [];
-			for (const { start, end, place } of spans) {
-				const isAligned = [start, end, place].every((value) => value % 4 === 0);
-				invariant(isAligned, "device memory is copied in words");
-				for (let from = start; from < end; from += sizes.slotBytes) {
-					const to = Math.min(end, from + sizes.slotBytes);
-					const span = { start: from, end: to, place: place + from - start };
-					await step(staging, span, checks);
-				}
+			for (const copies of slotLoads(spans, pools.sizes.slotBytes)) {
+				await flush(staging, copies, checks);
 			}
 			return checks;
 		},
 	};
+}
+
+/** Divides spans into what fits into one slot each. */
+export function slotLoads(spans: readonly PlacedSpan[], slotBytes: number): readonly Copy[][] {
+	const loads: Copy[][] = [];
+	let used = slotBytes;
+	for (const { start, end, place } of spans) {
+		const isAligned = [start, end, place].every((value) => value % 4 === 0);
+		invariant(isAligned, "device memory is copied in words");
+		for (let from = start; from < end;) {
+			if (used === slotBytes) {
+				loads.push([]);
+				used = 0;
+			}
+			const to = Math.min(end, from + slotBytes - used);
+			loads.at(-1)?.push({ start: from, end: to, slotPlace: used, place: place + from - start });
+			used += to - from;
+			from = to;
+		}
+	}
+	return loads;
 }
