@@ -339,6 +339,49 @@ describe.skipIf("skip" in search)(`a GPU that fails${why}`, () => {
 		expect(rig.backend.gpu.batches).toBe(batches);
 	});
 
+	test("a kernel that gives one wrong bit: refused by name, before anything is made with it", async () => {
+		await using rig = await openRig();
+		const buffer = rig.gpu.device.createBuffer({ size: 16, usage: 0x1 });
+		const prototype = Object.getPrototypeOf(buffer) as GPUBuffer;
+		const getMappedRange: GPUBuffer["getMappedRange"] = Reflect.get(prototype, "getMappedRange");
+		let windows = 0;
+		prototype.getMappedRange = function spoiled(this: GPUBuffer, ...range) {
+			const memory = Reflect.apply(getMappedRange, this, range);
+			if ((this.usage & 0x1) !== 0 && ++windows === 4) new Uint8Array(memory)[77]! ^= 4;
+			return memory;
+		};
+		try {
+			const opened = createWebgpuBackend({ onTrouble: () => {} });
+			await expect(opened).rejects.toMatchObject({
+				code: "DEVICE_UNAVAILABLE",
+				message: expect.stringMatching(/swiftshader.* fails its self-test: cast16 \(byte 77 of /i),
+			});
+			windows = 0;
+			const facts = await probeGpu({ testsSoftware: true });
+			expect(facts.selfTest).toMatch(/^cast16 \(byte 77 of \d+ is \d+ and not \d+\)$/);
+		} finally {
+			prototype.getMappedRange = getMappedRange;
+		}
+	});
+
+	test("a device without room for the buffers: refused, not used half", async () => {
+		await using rig = await openRig();
+		const prototype = Object.getPrototypeOf(rig.gpu.device) as GPUDevice;
+		const createBuffer: GPUDevice["createBuffer"] = Reflect.get(prototype, "createBuffer");
+		prototype.createBuffer = function greedy(this: GPUDevice, descriptor) {
+			const size = descriptor.label === "source" ? 2 ** 30 : descriptor.size;
+			return Reflect.apply(createBuffer, this, [{ ...descriptor, size }]);
+		};
+		try {
+			await expect(createWebgpuBackend({ onTrouble: () => {} })).rejects.toMatchObject({
+				code: "DEVICE_UNAVAILABLE",
+				message: expect.stringMatching(/ cannot be used: .*memory/i),
+			});
+		} finally {
+			prototype.createBuffer = createBuffer;
+		}
+	});
+
 	test("an adapter that is not there", async () => {
 		const failure = await openGpu({ adapter: "no such device" }).catch((error: unknown) => error);
 		expect(failure).toBeInstanceOf(HfStreamDcpError);
