@@ -48,12 +48,18 @@ export async function measureGpu({ pairs, folder, sourceBytes }) {
 	}
 }
 
-async function measureCase(meters, one, pairs) {
+/** Of write buffers under the default budget. */
+const WINDOW_BYTES = 4 * 2 ** 20;
+
+async function measureCase(meters, kernel, pairs) {
+	const one = { ...kernel, windowBytes: WINDOW_BYTES };
 	const variants = {};
 	const hashes = {};
 	for (const [name, meter] of Object.entries(meters)) {
 		// Once for the bits, once to know how long it takes.
-		hashes[name] = (await meter.ask({ ...one, repeats: 1, wantsHash: true })).sha256;
+		const { sha256, batches, windows } = await meter.ask({ ...one, repeats: 1, wantsHash: true });
+		hashes[name] = sha256;
+		if (batches < windows) throw new Error(`the GPU left "${one.name}" to the CPU`);
 		const { wallSeconds } = await meter.ask({ ...one, repeats: 1, wantsHash: false });
 		const repeats = Math.max(1, Math.min(50, Math.round(RUN_SECONDS / wallSeconds)));
 		variants[name] = async () => {

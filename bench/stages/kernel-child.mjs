@@ -6,7 +6,15 @@ import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { kernelOps, scaleBytes, scalesBegin, targetBytes } from "./kernel-ops.mjs";
+import { itemBytes } from "./kernel-cases.mjs";
+import {
+	elementsMade,
+	kernelOps,
+	scaleBytes,
+	scalesBegin,
+	targetBytes,
+	windowsOf,
+} from "./kernel-ops.mjs";
 
 const MiB = 2 ** 20;
 /** Elements, and behind them their scales. */
@@ -52,11 +60,26 @@ function loadFile(name, at, bytes) {
 	closeSync(file);
 }
 
+/** What is run at once, and its target: all, or windows as a conversion makes them. */
+function stepsOf(request) {
+	const ops = kernelOps(request);
+	const target = allTarget.subarray(0, targetBytes(request));
+	if (request.windowBytes === undefined) return [{ ops, target }];
+	const width = itemBytes(request.to);
+	const windows = ops.flatMap((op) => [...windowsOf(op, request.windowBytes / width)]);
+	let end = 0;
+	return windows.map((op) => {
+		const start = end;
+		end += elementsMade(op) * width;
+		return { ops: [op], target: target.subarray(start, end) };
+	});
+}
+
 /** As a tile is worked off: given to the back end once, then made. */
-async function runOnce(ops, target) {
+async function runOnce(steps) {
 	const source = await backend.load(staging.subarray(0, loadedBytes));
 	try {
-		await source.run(ops, target);
+		for (const { ops, target } of steps) await source.run(ops, target);
 	} finally {
 		await source[Symbol.asyncDispose]();
 	}
@@ -65,14 +88,18 @@ async function runOnce(ops, target) {
 async function measure(request) {
 	load(request);
 	const target = allTarget.subarray(0, targetBytes(request));
-	const ops = kernelOps(request);
+	if (request.wantsHash) target.fill(0);
+	const steps = stepsOf(request);
+	const batchesBefore = backend.gpu?.batches;
 	const before = process.cpuUsage();
 	const begun = performance.now();
-	for (let i = 0; i < request.repeats; i++) await runOnce(ops, target);
+	for (let i = 0; i < request.repeats; i++) await runOnce(steps);
 	const wallSeconds = (performance.now() - begun) / 1000;
 	const { user, system } = process.cpuUsage(before);
 	const sha256 = request.wantsHash ? createHash("sha256").update(target).digest("hex") : undefined;
-	return { cpuSeconds: (user + system) / 1e6, wallSeconds, sha256 };
+	const batches = backend.gpu === undefined ? undefined : backend.gpu.batches - batchesBefore;
+	const cpuSeconds = (user + system) / 1e6;
+	return { cpuSeconds, wallSeconds, sha256, batches, windows: steps.length };
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -105,3 +105,49 @@ const MAKE = {
 export function kernelOps(request) {
 	return MAKE[request.kind](request, elementsOf(request));
 }
+
+/**
+ * Cuts an operation that makes a dense stretch of its target into such stretches of at most `most` elements, in order, each with a target of
+ * its own.
+ *
+ * @param {object} op as {@link kernelOps} makes it
+ * @param {number} most elements
+ * @yields {object} the next operation
+ */
+export function* windowsOf(op, most) {
+	const [outer, ...inner] = op.piece.dims;
+	const within = inner.reduce((product, { size }) => product * size, 1);
+	if (outer.size * within <= most) {
+		yield { ...op, piece: { ...op.piece, targetOffset: 0 } };
+		return;
+	}
+	const step = Math.max(1, Math.floor(most / within));
+	for (let from = 0; from < outer.size; from += step) {
+		const size = Math.min(step, outer.size - from);
+		const dims = size === 1 ? inner : [{ ...outer, size }, ...inner];
+		yield* windowsOf(advance(op, outer, from, dims), most);
+	}
+}
+
+function advance(op, { sourceStride, scaleStride = 0 }, steps, dims) {
+	const { piece, stagingOffset, scaleStagingOffset } = op;
+	const [elements, scales] = [steps * sourceStride, steps * scaleStride];
+	const offsets = {
+		sourceOffset: piece.sourceOffset + elements,
+		...(piece.kind === "dequant" ? { scaleOffset: piece.scaleOffset + scales } : {}),
+	};
+	const bytes = piece.codec === "float4_e2m1" ? 1 / 2 : itemBytes(piece.sourceDtype ?? piece.codec);
+	const bytesEach = piece.scaleCodec === "float32" ? 4 : 1;
+	return {
+		piece: { ...piece, ...offsets, dims },
+		stagingOffset: stagingOffset + Math.floor(elements * bytes),
+		...(piece.kind === "dequant"
+			? { scaleStagingOffset: scaleStagingOffset + scales * bytesEach }
+			: {}),
+	};
+}
+
+/** Elements that an operation makes. */
+export function elementsMade({ piece }) {
+	return piece.dims.reduce((product, { size }) => product * size, 1);
+}
