@@ -1,6 +1,6 @@
 import type { Coverage, Plan, Preparation } from "../index.ts";
 import { formatBytes, formatCount, formatMemory, formatTable, plural } from "./format.ts";
-import { describeDevice } from "./render-device.ts";
+import { deviceRows } from "./render-device.ts";
 import { originRows } from "./render-origin.ts";
 import { firstOf, summariseNotes } from "./summarise-notes.ts";
 import { threadRows } from "./render-threads.ts";
@@ -123,7 +123,7 @@ export function renderPlan(preparation: Preparation): string {
 		...shareCostRows(totals),
 		...localCostRows(preparation),
 		...threadRows(preparation),
-		["device", describeDevice(preparation.device)],
+		...deviceRows(preparation.device),
 		...qkvRows(plan, preparation.wholeQkvBytes),
 		...nameRows(plan),
 	];

@@ -3,6 +3,8 @@ import type { ConversionOptions } from "../options.ts";
 import { heavyBytesOf, type HeavyKind } from "../plan/heavy-bytes.ts";
 import type { Plan } from "../plan/types.ts";
 import type { DeviceChoice } from "../threads/choose-device.ts";
+import { poolBytes } from "../stream/webgpu/pools.ts";
+import { gpuSizesOf } from "../threads/gpu-sizes.ts";
 import { decideDevice, requireGpu } from "../threads/decide-device.ts";
 import { chooseThreads } from "../threads/choose-threads.ts";
 import type { planThreads } from "../threads/plan-threads.ts";
@@ -34,7 +36,7 @@ export interface DeviceQuestion {
  *
  * @throws `signal.reason`
  */
-export function chooseDeviceFor(
+export async function chooseDeviceFor(
 	{ device, localWorkers, signal }: ConversionOptions,
 	plan: Plan,
 	demand: Parameters<typeof planThreads>[1],
@@ -50,5 +52,7 @@ export function chooseDeviceFor(
 	const share = { ...demand, fetchBytes: fetchBytes / workers, budgetBytes };
 	const { count: threads } = chooseThreads(share);
 	const sharers = localWorkers;
-	return decideDevice({ asked: device, heavy, threads, sharers, gpu }, { mayLook, signal });
+	const asked = device;
+	const choice = await decideDevice({ asked, heavy, threads, sharers, gpu }, { mayLook, signal });
+	return choice.chosen === "cpu" ? choice : { ...choice, buffers: poolBytes(gpuSizesOf(plan)) };
 }

@@ -29,6 +29,8 @@ export interface DeviceChoice {
 	readonly adapter?: string | undefined;
 	/** What the driver said, or the self-test. */
 	readonly detail?: string | undefined;
+	/** With a GPU, memory that each thread takes beyond its budget, bytes: of the machine, and of the GPU. */
+	readonly buffers?: { readonly host: number; readonly device: number } | undefined;
 	/** Estimates for the heavy work: of all threads of the worker, and of the GPU. */
 	readonly cpuSeconds?: number | undefined;
 	readonly gpuSeconds?: number | undefined;

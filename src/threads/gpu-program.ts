@@ -1,8 +1,8 @@
 import { heavyKindOf } from "../plan/heavy-bytes.ts";
-import { layOutWriteBuffers } from "../stream/write-buffers.ts";
 import type { ThreadTask, ToThread } from "./messages.ts";
 import { createWebgpuBackend, type WebgpuBackend } from "../stream/webgpu/create-webgpu-backend.ts";
 import { serveParent } from "./child-program.ts";
+import { gpuSizesOf } from "./gpu-sizes.ts";
 import { runTask } from "./run-task.ts";
 
 // The program of a thread that uses a GPU, in a process of its own: the first message is its task.
@@ -15,7 +15,6 @@ let backend: WebgpuBackend | undefined;
 
 process.once("message", (task: ThreadTask) => {
 	setInterval(() => tell({ kind: "alive", gpu: backend?.gpu }), BEAT_MS);
-	const { totals, limits } = task.share.plan;
 	void runTask(
 		task,
 		{
@@ -26,8 +25,7 @@ process.once("message", (task: ThreadTask) => {
 			async open() {
 				backend = await createWebgpuBackend({
 					onTrouble: (reason) => tell({ kind: "trouble", reason }),
-					tileBytes: totals.largestTileBytes,
-					windowBytes: layOutWriteBuffers(limits.writeBufferBytes).bufferBytes,
+					...gpuSizesOf(task.share.plan),
 					wants:
 						task.device === "webgpu" ? undefined : ({ piece }) => heavyKindOf(piece) !== undefined,
 				});
