@@ -265,6 +265,17 @@ describe.skipIf("skip" in search)(`a GPU that fails${why}`, () => {
 		]);
 	});
 
+	test("lost between two batches: the next window says so", async () => {
+		await using rig = await openRig();
+		await expectSame(rig.backend, op, staging);
+		rig.gpu.device.destroy();
+		await rig.gpu.device.lost;
+		await expectSame(rig.backend, op, staging);
+		await expectSame(rig.backend, op, staging);
+		expect(rig.backend.gpu).toMatchObject({ batches: 1, redone: 0, reasons: rig.troubles });
+		expect(rig.troubles).toEqual([expect.stringMatching(/^the GPU was lost \(destroyed\)/)]);
+	});
+
 	test("out of memory: these ops are the CPU's from then on, the others are not", async () => {
 		await using rig = await openRig();
 		await expectSame(rig.backend, op, staging);

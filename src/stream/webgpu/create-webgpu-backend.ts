@@ -88,14 +88,18 @@ export function createFallbackBackend(options: FallbackOptions): WebgpuBackend {
 		return kind !== "fill" && !refusedKinds.has(kind) && gpu.failure === undefined && wants(op);
 	}
 
-	function note(failure: GpuFailure, ops: readonly ReshardOp[]): void {
-		redone++;
-		if (!failure.isFinal) for (const op of ops) refusedKinds.add(kindOf(op));
+	function tell(failure: GpuFailure, ops: readonly ReshardOp[]): void {
 		if (reasons.has(failure.kind)) return;
 		const what = failure.isFinal ? "everything" : [...new Set(ops.map(kindOf))].join(" and ");
 		const reason = `${failure.message}; the CPU does ${what} from here on`;
 		reasons.set(failure.kind, reason);
 		onTrouble(reason);
+	}
+
+	function note(failure: GpuFailure, ops: readonly ReshardOp[]): void {
+		redone++;
+		if (!failure.isFinal) for (const op of ops) refusedKinds.add(kindOf(op));
+		tell(failure, ops);
 	}
 
 	async function runBoth(
@@ -104,6 +108,8 @@ export function createFallbackBackend(options: FallbackOptions): WebgpuBackend {
 		ops: readonly ReshardOp[],
 		target: Uint8Array,
 	): Promise<void> {
+		// It may have failed while nobody waited for it.
+		if (gpu.failure !== undefined) tell(gpu.failure, ops);
 		const chosen = ops.filter(isForGpu);
 		if (chosen.length === 0) {
 			await source.run(ops, target);
