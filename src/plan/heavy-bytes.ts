@@ -6,8 +6,11 @@ import { countOf, elementBits } from "./hulls.ts";
 import { pull } from "./pull.ts";
 import type { Plan, PlanTensor } from "./types.ts";
 
-/** Work that costs the processor much more than a copy: dequantising by the width of an element, casts, and moves in short runs. */
-export type HeavyKind = "fp8" | "fp4" | "cast" | "transpose";
+/**
+ * Work that costs the processor much more than a copy: dequantising by the width of an element, of the narrow ones also while they are
+ * transposed, casts, and moves in short runs.
+ */
+export type HeavyKind = "fp8" | "fp4" | "fp4Transposed" | "cast" | "transpose";
 
 /** Source bytes that each kind of heavy work reads. */
 export type HeavyBytes = { readonly [K in HeavyKind]: number };
@@ -20,7 +23,7 @@ const SAMPLE_ELEMENTS = 256;
 
 /** How much heavy work there is in a plan, by the first block of every tensor. Bytes of scales are not counted. */
 export function heavyBytesOf(plan: Pick<Plan, "tensors" | "entries">): HeavyBytes {
-	const heavy = { fp8: 0, fp4: 0, cast: 0, transpose: 0 };
+	const heavy = { fp8: 0, fp4: 0, fp4Transposed: 0, cast: 0, transpose: 0 };
 	for (const tensor of plan.tensors) {
 		const sample = sampleOf(plan, tensor);
 		if (sample === undefined) continue;
@@ -38,9 +41,12 @@ export function heavyBytesOf(plan: Pick<Plan, "tensors" | "entries">): HeavyByte
 /** What a piece is for the processor; `undefined` when it is a copy of runs. */
 export function heavyKindOf(piece: Piece): HeavyKind | undefined {
 	if (piece.kind === "fill") return undefined;
-	if (piece.kind === "dequant") return piece.codec === "float4_e2m1" ? "fp4" : "fp8";
-	if (piece.sourceDtype !== piece.targetDtype) return "cast";
 	const inner = piece.dims.at(-1);
+	if (piece.kind === "dequant") {
+		if (piece.codec !== "float4_e2m1") return "fp8";
+		return (inner?.sourceStride ?? 1) === 1 ? "fp4" : "fp4Transposed";
+	}
+	if (piece.sourceDtype !== piece.targetDtype) return "cast";
 	if (inner === undefined || piece.dims.length < 2) return undefined;
 	const isRun = inner.sourceStride === 1 && inner.targetStride === 1;
 	const runBytes = (isRun ? inner.size : 1) * itemBytes(piece.targetDtype);

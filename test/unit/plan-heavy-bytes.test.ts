@@ -16,7 +16,7 @@ import { heavyBytesOf } from "../../src/plan/heavy-bytes.ts";
 import type { Plan } from "../../src/plan/types.ts";
 import { measureCpuRates } from "../../src/stream/cpu/measure-rates.ts";
 
-const NONE = { fp8: 0, fp4: 0, cast: 0, transpose: 0 };
+const NONE = { fp8: 0, fp4: 0, fp4Transposed: 0, cast: 0, transpose: 0 };
 const W = source("w", "bfloat16", [1024, 2048]);
 const FP8 = dequantFp8Block(
 	source("q", "float8_e4m3fn", [1024, 2048]),
@@ -64,6 +64,12 @@ describe("heavyBytesOf", () => {
 		["a cast", cast(W, "float32"), 2, { cast: 2 * 1024 * 2048 }],
 		["FP8 becomes bfloat16", cast(FP8, "bfloat16"), 4, { fp8: 1024 * 2048 }],
 		["MXFP4 becomes bfloat16", cast(FP4, "bfloat16"), 1, { fp4: (512 * 2048) / 2 }],
+		[
+			"MXFP4 becomes bfloat16 and its rows columns",
+			cast(permute(FP4, [1, 0]), "bfloat16"),
+			1,
+			{ fp4Transposed: (512 * 2048) / 2 },
+		],
 	])("%s", (_, expr, parts, expected) => {
 		expect(numel(expr.shape)).toBeGreaterThan(0);
 		expect(heavyBytesOf(planOf(expr, parts))).toEqual({ ...NONE, ...expected });

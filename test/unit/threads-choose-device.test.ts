@@ -5,12 +5,12 @@ import { chooseDevice, type DeviceDemand } from "../../src/threads/choose-device
 import { decideDevice, type DeviceTools, requireGpu } from "../../src/threads/decide-device.ts";
 
 const GIB = 1024 ** 3;
-const NONE = { fp8: 0, fp4: 0, cast: 0, transpose: 0 };
+const NONE = { fp8: 0, fp4: 0, fp4Transposed: 0, cast: 0, transpose: 0 };
 const REAL: GpuFacts = { adapter: "NVIDIA H200", isSoftware: false, selfTest: undefined };
 const SOFTWARE: GpuFacts = { ...REAL, adapter: "SwiftShader", isSoftware: true };
 
 /** Bytes per second of a thread: about those of one core of a server of 2023. */
-const RATES = { fp8: 0.9e9, fp4: 0.3e9, cast: 2.5e9, transpose: 0.3e9 };
+const RATES = { fp8: 0.9e9, fp4: 0.3e9, fp4Transposed: 0.15e9, cast: 2.5e9, transpose: 0.3e9 };
 
 /** A model of 40 GB of FP8, on a machine with a real GPU. */
 const DEMAND: DeviceDemand = {

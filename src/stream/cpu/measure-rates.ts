@@ -5,6 +5,8 @@ import { createCpuBackend } from "./backend.ts";
 export interface CpuRates {
 	readonly fp8: number;
 	readonly fp4: number;
+	/** Of `fp4` whose rows become columns, as experts of gpt-oss are stored. */
+	readonly fp4Transposed: number;
 	readonly cast: number;
 	readonly transpose: number;
 }
@@ -12,11 +14,11 @@ export interface CpuRates {
 /** How long each kind is measured, at least. */
 const MIN_MEASURE_MS = 8;
 
-/** Elements of each kind: they and what is made of them fit into a core's cache about as well as real windows do. */
-const ROWS = 512;
+/** Elements of each kind: with what is made of them more than a core has of its own cache, as real tiles and windows are. */
+const ROWS = 2048;
 const ELEMENTS = ROWS * ROWS;
 
-/** Measures this machine's processor, some 50 ms. */
+/** Measures this machine's processor, about a tenth of a second. */
 export async function measureCpuRates(
 	now: () => number = () => performance.now(),
 ): Promise<CpuRates> {
@@ -41,6 +43,7 @@ export async function measureCpuRates(
 	return {
 		fp8: await measure(dequant("float8_e4m3fn", 128), ELEMENTS),
 		fp4: await measure(dequant("float4_e2m1", 32), ELEMENTS / 2),
+		fp4Transposed: await measure(dequant("float4_e2m1", 32, TRANSPOSED_BLOCKS), ELEMENTS / 2),
 		cast: await measure({ piece: CAST, stagingOffset: 0 }, 2 * ELEMENTS),
 		transpose: await measure({ piece: TRANSPOSE, stagingOffset: 0 }, 2 * ELEMENTS),
 	};
@@ -65,8 +68,22 @@ const TRANSPOSE: GatherPiece = {
 	],
 };
 
+/** Rows of blocks of 32 elements, which become columns. */
+const TRANSPOSED_BLOCKS: DequantPiece["dims"] = [
+	{ size: ROWS / 32, sourceStride: 32, targetStride: 32 * ROWS, scaleStride: 1 },
+	{ size: 32, sourceStride: 1, targetStride: ROWS, scaleStride: 0 },
+	{ size: ROWS, sourceStride: ROWS, targetStride: 1, scaleStride: ROWS / 32 },
+];
+
 /** Rows of elements with a scale for every `block` of them. */
-function dequant(codec: DequantPiece["codec"], block: number): ReshardOp {
+function dequant(
+	codec: DequantPiece["codec"],
+	block: number,
+	dims: DequantPiece["dims"] = [
+		{ size: ELEMENTS / block, sourceStride: block, targetStride: block, scaleStride: 1 },
+		{ size: block, sourceStride: 1, targetStride: 1, scaleStride: 0 },
+	],
+): ReshardOp {
 	const piece: DequantPiece = {
 		kind: "dequant",
 		source: "",
@@ -77,10 +94,7 @@ function dequant(codec: DequantPiece["codec"], block: number): ReshardOp {
 		sourceOffset: 0,
 		scaleOffset: 0,
 		targetOffset: 0,
-		dims: [
-			{ size: ELEMENTS / block, sourceStride: block, targetStride: block, scaleStride: 1 },
-			{ size: block, sourceStride: 1, targetStride: 1, scaleStride: 0 },
-		],
+		dims,
 	};
 	return { piece, stagingOffset: 0, scaleStagingOffset: 2 * ELEMENTS };
 }
