@@ -10,12 +10,10 @@ export {
 	DEFAULT_MEMORY_BYTES,
 	DEFAULT_TARGET,
 	type Environment,
-	type OptionIssue,
-	parseConversionOptions,
-	parseConvertOptions,
-	parseSize,
 	type WorkerIdentity,
 } from "./options.ts";
+export { parseSize } from "./option-fields.ts";
+export { type OptionIssue, parseConversionOptions, parseConvertOptions } from "./parse-options.ts";
 export { listFamilies, listTargets } from "./models/map-model.ts";
 export {
 	checkFamily,

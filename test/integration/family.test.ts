@@ -15,7 +15,7 @@ import {
 	prepareConversion,
 	type ProgressEvent,
 } from "../../src/index.ts";
-import { parseConversionOptions } from "../../src/options.ts";
+import { parseConversionOptions } from "../../src/parse-options.ts";
 import { writeModel } from "../support/model-directory.ts";
 import {
 	type SmallModel,

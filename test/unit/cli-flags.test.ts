@@ -6,7 +6,7 @@ import {
 	readLayoutFlags,
 } from "../../src/cli/flags.ts";
 import { main } from "../../src/cli/main.ts";
-import { parseConversionOptions } from "../../src/options.ts";
+import { parseConversionOptions } from "../../src/parse-options.ts";
 import { createFakeIo } from "../support/cli-io.ts";
 
 describe("the mesh in two spellings", () => {

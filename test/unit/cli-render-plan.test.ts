@@ -3,7 +3,7 @@ import { planJson, qkvRows, renderPlan } from "../../src/cli/render-plan.ts";
 import { summariseNotes } from "../../src/cli/summarise-notes.ts";
 import { renderSummary } from "../../src/cli/render-summary.ts";
 import type { ConvertSummary, Plan, Preparation } from "../../src/index.ts";
-import { parseConvertOptions } from "../../src/options.ts";
+import { parseConvertOptions } from "../../src/parse-options.ts";
 
 const PLAN: Plan = {
 	version: 1,

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { HfStreamDcpError } from "../../src/core/errors.ts";
-import { parseConversionOptions, parseConvertOptions, parseSize } from "../../src/options.ts";
+import { parseSize } from "../../src/option-fields.ts";
+import { parseConversionOptions, parseConvertOptions } from "../../src/parse-options.ts";
 
 function issuesOf(input: unknown): unknown {
 	try {
