@@ -19,6 +19,13 @@ export const DECODER_NUMBERS: { readonly [name: string]: NumberRule } = {
 	vocabulary: { keys: ["vocab_size"] },
 };
 
+/** The same of models whose heads do not follow from other numbers: `config.json` must say what they are. */
+export const HEADED_DECODER_NUMBERS: { readonly [name: string]: NumberRule } = {
+	...DECODER_NUMBERS,
+	kv_heads: { keys: ["num_key_value_heads"] },
+	head_dim: { keys: ["head_dim"] },
+};
+
 /** The embedding, every layer, the last norm, and the head, which may be tied to the embedding. */
 export function decoder(...layer: readonly FamilyItem[]): readonly FamilyItem[] {
 	return [

@@ -20,6 +20,15 @@ export const EXPERT_BIAS: FamilyItem = tensor(
 	{ keepDtype: true },
 );
 
+/** Routed experts, in one of their forms, with the router before them; `mlp` is what its name begins with: `model.layers.{layer}.mlp`. */
+export function routed(mlp: Pattern, own: readonly FamilyItem[]): readonly FamilyItem[] {
+	return [
+		EXPERT_BIAS,
+		...own,
+		tensor("layers.{layer}.moe.router.gate.weight", ["experts", "hidden"], `${mlp}.gate.weight`),
+	];
+}
+
 function experts(
 	to: Pattern,
 	inner: NumberText,

@@ -1,4 +1,4 @@
-import { attention, decoder, DECODER_NUMBERS, layerNorms } from "./decoder.ts";
+import { attention, decoder, HEADED_DECODER_NUMBERS, layerNorms } from "./decoder.ts";
 import { EXPERT_BIAS } from "./experts.ts";
 import { type Family, type FamilyItem, tensor } from "./family.ts";
 import { transposeInner } from "./relayouts.ts";
@@ -61,9 +61,7 @@ export const GPT_OSS: Family = {
 	architectures: ["GptOssForCausalLM"],
 	prefixes: [""],
 	numbers: {
-		...DECODER_NUMBERS,
-		kv_heads: { keys: ["num_key_value_heads"] },
-		head_dim: { keys: ["head_dim"] },
+		...HEADED_DECODER_NUMBERS,
 		experts: { keys: ["num_local_experts", "num_experts"] },
 	},
 	unties: true,

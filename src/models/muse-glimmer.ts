@@ -1,4 +1,4 @@
-import { attention, DECODER_NUMBERS, feedForward } from "./decoder.ts";
+import { attention, HEADED_DECODER_NUMBERS, feedForward } from "./decoder.ts";
 import { each, eachLayer, type Family, type FamilyItem, oneOf, tensor } from "./family.ts";
 import { layerNorm, linear } from "./modules.ts";
 import { interleaveRotary } from "./relayouts.ts";
@@ -84,9 +84,7 @@ export const MUSE_GLIMMER: Family = {
 	configKey: "text_config",
 	prefixes: [""],
 	numbers: {
-		...DECODER_NUMBERS,
-		kv_heads: { keys: ["num_key_value_heads"] },
-		head_dim: { keys: ["head_dim"] },
+		...HEADED_DECODER_NUMBERS,
 		projector: { keys: [".projector_hidden_size"] },
 		merged: { keys: [".out_hidden_size"] },
 		vision_layers: { keys: ["vision_config.num_hidden_layers"] },

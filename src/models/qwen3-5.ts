@@ -1,5 +1,5 @@
-import { DECODER_NUMBERS, feedForward, layerNorms, ROTARY_FREQUENCIES } from "./decoder.ts";
-import { EXPERT_BIAS, fusedExperts, separateExperts, transposedExperts } from "./experts.ts";
+import { HEADED_DECODER_NUMBERS, feedForward, layerNorms, ROTARY_FREQUENCIES } from "./decoder.ts";
+import { fusedExperts, routed, separateExperts, transposedExperts } from "./experts.ts";
 import {
 	eachLayer,
 	type Family,
@@ -76,11 +76,9 @@ const DENSE: readonly FamilyItem[] = feedForward("layers.{layer}.feed_forward", 
 
 const MOE = "layers.{layer}.moe";
 
-function routed(experts: readonly FamilyItem[]): readonly FamilyItem[] {
+function routedAndShared(experts: readonly FamilyItem[]): readonly FamilyItem[] {
 	return [
-		EXPERT_BIAS,
-		...experts,
-		tensor(`${MOE}.router.gate.weight`, ["experts", "hidden"], `${MLP}.gate.weight`),
+		...routed(MLP, experts),
 		...feedForward(`${MOE}.shared_experts`, `${MLP}.shared_expert`, "shared_inner"),
 		tensor(`${MOE}.shared_experts.gate.weight`, [1, "hidden"], `${MLP}.shared_expert_gate.weight`),
 	];
@@ -109,9 +107,7 @@ export const QWEN3_5: Family = {
 	configKey: "text_config",
 	prefixes: [""],
 	numbers: {
-		...DECODER_NUMBERS,
-		kv_heads: { keys: ["num_key_value_heads"] },
-		head_dim: { keys: ["head_dim"] },
+		...HEADED_DECODER_NUMBERS,
 		experts: { keys: ["num_experts", "num_local_experts"], minimum: 0 },
 		expert_inner: { keys: ["moe_intermediate_size"] },
 		shared_inner: { keys: ["shared_expert_intermediate_size"] },
@@ -138,9 +134,9 @@ export const QWEN3_5: Family = {
 				oneOf(LINEAR_ATTENTION, FULL_ATTENTION),
 				oneOf(
 					DENSE,
-					routed(fusedExperts(`${MLP}.experts`, "expert_inner")),
-					routed(transposedExperts(`${MLP}.experts`, "expert_inner")),
-					routed(separateExperts(`${MLP}.experts`, "expert_inner")),
+					routedAndShared(fusedExperts(`${MLP}.experts`, "expert_inner")),
+					routedAndShared(transposedExperts(`${MLP}.experts`, "expert_inner")),
+					routedAndShared(separateExperts(`${MLP}.experts`, "expert_inner")),
 				),
 				...layerNorms(LAYER),
 			),

@@ -1,13 +1,13 @@
 import {
 	attention,
-	DECODER_NUMBERS,
+	HEADED_DECODER_NUMBERS,
 	feedForward,
 	headNorms,
 	layerNorms,
 	ROTARY_FREQUENCIES,
 } from "./decoder.ts";
-import { EXPERT_BIAS, fusedExperts, separateExperts, transposedExperts } from "./experts.ts";
-import { each, eachLayer, type Family, type FamilyItem, oneOf, tensor } from "./family.ts";
+import { fusedExperts, routed, separateExperts, transposedExperts } from "./experts.ts";
+import { each, eachLayer, type Family, oneOf, tensor } from "./family.ts";
 import {
 	FUSED_VISION_QKV,
 	QWEN_VISION_NUMBERS,
@@ -19,14 +19,6 @@ import {
 const TEXT = "model.language_model";
 const LAYER = `${TEXT}.layers.{layer}`;
 const MLP = `${LAYER}.mlp`;
-
-function routed(experts: readonly FamilyItem[]): readonly FamilyItem[] {
-	return [
-		EXPERT_BIAS,
-		...experts,
-		tensor("layers.{layer}.moe.router.gate.weight", ["experts", "hidden"], `${MLP}.gate.weight`),
-	];
-}
 
 /**
  * Qwen 3-VL, dense and mixture of experts, text and vision. The Hub's experts are transposed, `[experts, hidden, 2 · inner]`;
@@ -43,9 +35,7 @@ export const QWEN3_VL: Family = {
 	configKey: "text_config",
 	prefixes: [""],
 	numbers: {
-		...DECODER_NUMBERS,
-		kv_heads: { keys: ["num_key_value_heads"] },
-		head_dim: { keys: ["head_dim"] },
+		...HEADED_DECODER_NUMBERS,
 		experts: { keys: ["num_experts", "num_local_experts"], minimum: 0 },
 		expert_inner: { keys: ["moe_intermediate_size"] },
 		...QWEN_VISION_NUMBERS,
@@ -60,9 +50,9 @@ export const QWEN3_VL: Family = {
 			...headNorms(LAYER),
 			oneOf(
 				feedForward("layers.{layer}.feed_forward", MLP, "inner"),
-				routed(transposedExperts(`${MLP}.experts`, "expert_inner")),
-				routed(fusedExperts(`${MLP}.experts`, "expert_inner")),
-				routed(separateExperts(`${MLP}.experts`, "expert_inner")),
+				routed(MLP, transposedExperts(`${MLP}.experts`, "expert_inner")),
+				routed(MLP, fusedExperts(`${MLP}.experts`, "expert_inner")),
+				routed(MLP, separateExperts(`${MLP}.experts`, "expert_inner")),
 			),
 			...layerNorms(LAYER),
 		),

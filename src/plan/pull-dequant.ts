@@ -1,9 +1,10 @@
 import type { DequantExpr } from "../core/expr.ts";
-import type { DequantDim, DequantPiece } from "../core/ports.ts";
+import type { DequantPiece } from "../core/ports.ts";
 import type { DequantDtype } from "../core/quantisation.ts";
 import { at, contiguousStrides } from "../core/shape.ts";
 import { type Segment, straightSegments } from "./block-segments.ts";
 import { type AxisIndex, divideAxis, type IndexMap } from "./index-map.ts";
+import { mergedDims } from "./merge-dims.ts";
 
 /** The pieces that make the elements of `map`, whose axes are those of the value of `expr`. Cut where the scale is not affine. */
 export function dequantPieces(
@@ -95,23 +96,4 @@ function linear(
 		for (const [l, step] of steps.entries()) strides[l] = at(strides, l) + step * at(unit, d);
 	}
 	return { offset, strides };
-}
-
-/** As `mergedDims` of `pull.ts`, with neighbours contiguous on all three sides. */
-function mergedDims(loops: readonly DequantDim[]): DequantDim[] {
-	const dims = loops
-		.filter(({ size }) => size > 1)
-		.toSorted((a, b) => b.targetStride - a.targetStride);
-	const merged: DequantDim[] = [];
-	for (const dim of dims) {
-		const outer = merged.at(-1);
-		const continues =
-			outer !== undefined &&
-			outer.targetStride === dim.targetStride * dim.size &&
-			outer.sourceStride === dim.sourceStride * dim.size &&
-			outer.scaleStride === dim.scaleStride * dim.size;
-		if (continues) merged[merged.length - 1] = { ...dim, size: outer.size * dim.size };
-		else merged.push(dim);
-	}
-	return merged;
 }

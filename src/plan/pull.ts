@@ -12,6 +12,7 @@ import {
 	type IndexMap,
 	withAxes,
 } from "./index-map.ts";
+import { mergedDims } from "./merge-dims.ts";
 import { dequantPieces } from "./pull-dequant.ts";
 
 /**
@@ -46,7 +47,7 @@ function visit(expr: Expr, map: IndexMap, dtype: Dtype, out: Piece[]): void {
 				value: expr.value,
 				targetDtype: dtype,
 				targetOffset: map.targetOffset,
-				dims: mergedDims(
+				dims: dimsOf(
 					map,
 					map.loops.map(() => 0),
 				),
@@ -204,27 +205,17 @@ function gather(
 		targetDtype,
 		sourceOffset,
 		targetOffset: map.targetOffset,
-		dims: mergedDims(map, sourceStrides),
+		dims: dimsOf(map, sourceStrides),
 	};
 }
 
-/** The loops as dims: largest target stride first, contiguous neighbours merged, single iterations dropped. */
-function mergedDims(map: IndexMap, sourceStrides: readonly number[]): PieceDim[] {
-	const dims: PieceDim[] = [];
-	for (const [l, { size, targetStride }] of map.loops.entries()) {
-		if (size > 1) dims.push({ size, sourceStride: at(sourceStrides, l), targetStride });
-	}
-	dims.sort((a, b) => b.targetStride - a.targetStride);
-	const merged: PieceDim[] = [];
-	for (const dim of dims) {
-		const outer = merged.at(-1);
-		if (
-			outer !== undefined &&
-			outer.targetStride === dim.targetStride * dim.size &&
-			outer.sourceStride === dim.sourceStride * dim.size
-		) {
-			merged[merged.length - 1] = { ...dim, size: outer.size * dim.size };
-		} else merged.push(dim);
-	}
-	return merged;
+/** The loops of a map as dims that walk the source by these strides. */
+function dimsOf({ loops }: IndexMap, sourceStrides: readonly number[]): PieceDim[] {
+	return mergedDims(
+		loops.map(({ size, targetStride }, l) => ({
+			size,
+			sourceStride: at(sourceStrides, l),
+			targetStride,
+		})),
+	);
 }
