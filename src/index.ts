@@ -75,7 +75,7 @@ export type { Balance } from "./plan/share-facts.ts";
 export type { PlannedThread } from "./threads/plan-threads.ts";
 export type { ShareSummary } from "./threads/run-share.ts";
 export type { WorkedShare } from "./conversion/run-job.ts";
-export type { JobSummary, WorkerSummary } from "./job/summary.ts";
+export type { JobSummary, WorkerSummary } from "./core/job-summary.ts";
 export { diagnose, type DiagnoseOptions } from "./doctor/diagnose.ts";
 export type { Diagnosis, GpuDiagnosis, MachineFacts } from "./doctor/diagnosis.ts";
 export { VERSION } from "./version.ts";

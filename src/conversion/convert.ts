@@ -98,7 +98,7 @@ async function takePart(
 ): Promise<Omit<ConvertSummary, "directory" | "seconds">> {
 	const { onEvent } = counts;
 	const open = (): Promise<OpenedSource> => openSourceOf(joined, options, onEvent);
-	const prepared = await planConversion(options, choice, onEvent, joined.manifest.shares, open);
+	const prepared = await planConversion(options, choice, onEvent, joined.record.shares, open);
 	const { plan, layout, origin, wholeQkvBytes } = prepared;
 	await using opened = prepared.opened;
 	const ranks = ranksOf(options, plan.worldSize);

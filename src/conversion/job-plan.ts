@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { CommandFacts } from "../job/manifest.ts";
+import type { CommandFacts } from "../core/job-summary.ts";
 import type { JobPlan } from "../job/prepare.ts";
 import { defaultTargetOf, familyFacts } from "./family/family-facts.ts";
 import { formatRanks, ranksOf } from "./local-output.ts";

@@ -2,7 +2,7 @@ import { CHECKSUMS } from "../checksum/crc32.ts";
 import type { WriteCounters } from "../core/ports.ts";
 import { addWrites } from "../dcp/data-files.ts";
 import type { OpenedSource } from "../fetch/open-source.ts";
-import type { JobSummary } from "../job/summary.ts";
+import type { JobSummary } from "../core/job-summary.ts";
 import type { LayoutOrigin } from "./arrange-model.ts";
 import type { WorkedShare } from "./run-job.ts";
 import type { Plan, PlanTotals } from "../plan/types.ts";

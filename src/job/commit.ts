@@ -13,7 +13,8 @@ import { endedElsewhere } from "./job.ts";
 import { findDataFiles } from "./output.ts";
 import type { PreparedJob } from "./prepare.ts";
 import { removeState, shareName, shareOfName, SUMMARY_NAME } from "./state.ts";
-import { type JobSummary, type ShareReport, workersOf } from "./summary.ts";
+import type { JobSummary, ShareReport } from "../core/job-summary.ts";
+import { workersOf } from "./summary.ts";
 
 /** What a commit needs beyond the state of the job. */
 export interface CommitInputs {
@@ -59,7 +60,7 @@ async function commitNow(
 	{ index, commit }: CommitInputs,
 	claim: Claim,
 ): Promise<JobSummary> {
-	const { plan, manifest, options } = job;
+	const { plan, record, options } = job;
 	const { directory } = options;
 	const files = plan.shares.flatMap((share) => share.files);
 	await findAllFiles(job);
@@ -71,12 +72,12 @@ async function commitNow(
 	const summary: JobSummary = {
 		format: "hf-stream-dcp summary 1",
 		tool: options.tool,
-		command: manifest.command,
+		command: record.command,
 		planId: plan.planId,
 		commit,
-		begun: new Date(manifest.begunAt).toISOString(),
+		begun: new Date(record.begunAt).toISOString(),
 		ended: new Date(now).toISOString(),
-		seconds: Math.max(0, now - manifest.begunAt) / 1000,
+		seconds: Math.max(0, now - record.begunAt) / 1000,
 		shares: plan.shares.length,
 		dataBytes: files.reduce((total, file) => total + file.bytes, 0),
 		files: files.length,

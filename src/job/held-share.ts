@@ -18,7 +18,7 @@ import {
 } from "./share-files.ts";
 import type { ShareTurn } from "./share-turns.ts";
 import { makeStateDirectory, shareName, sharePath } from "./state.ts";
-import type { ShareReport, WorkFigures } from "./summary.ts";
+import type { ShareReport, WorkFigures } from "../core/job-summary.ts";
 
 /** What only the caller of {@link HeldShare.finish} knows. */
 export type ShareResult = Omit<WorkFigures, "resumedEntries">;

@@ -4,13 +4,7 @@ import { HfStreamDcpError } from "../core/errors.ts";
 import { type EventListener, emitTo } from "../core/events.ts";
 import { isThere, listIfThere } from "../files/read-file.ts";
 import { makeDirectories } from "../files/make-directories.ts";
-import {
-	type CommandFacts,
-	differencesOf,
-	type Manifest,
-	publishManifest,
-	readManifest,
-} from "./manifest.ts";
+import { differencesOf, type JobRecord, publishRecord, readRecord } from "./job-record.ts";
 import { findCheckpoint } from "./output.ts";
 import {
 	jobPath,
@@ -21,7 +15,8 @@ import {
 	removeLeftovers,
 	SUMMARY_NAME,
 } from "./state.ts";
-import { type JobSummary, readSummary } from "./summary.ts";
+import type { CommandFacts, JobSummary } from "../core/job-summary.ts";
+import { readSummary } from "./summary.ts";
 import { systemTimers, type Timers } from "./timers.ts";
 
 /** What a worker has to know to join a job, or to begin it. */
@@ -56,7 +51,7 @@ export interface Job {
 	readonly number: number;
 	/** Of the job's state. */
 	readonly path: string;
-	readonly manifest: Manifest;
+	readonly record: JobRecord;
 	/** The longest time between two looks at what others do, milliseconds. */
 	readonly everyMs: number;
 }
@@ -81,12 +76,12 @@ export async function joinJob(options: JobOptions): Promise<JoinedJob> {
 	for (;;) {
 		const number = await newestJob(directory);
 		const path = jobPath(directory, number);
-		const manifest = number === 0 ? undefined : await readManifest(path);
-		const isBegun = manifest !== undefined && (await hasBegun(path));
-		if (manifest !== undefined && isSame(manifest, isBegun, options)) {
-			return { job: jobOf(options, number, manifest) };
+		const record = number === 0 ? undefined : await readRecord(path);
+		const isBegun = record !== undefined && (await hasBegun(path));
+		if (record !== undefined && isSame(record, isBegun, options)) {
+			return { job: jobOf(options, number, record) };
 		}
-		if (isBegun && !overwrite) throw otherCommand(directory, manifest, command);
+		if (isBegun && !overwrite) throw otherCommand(directory, record, command);
 		const finished = isBegun ? undefined : await findFinished(options);
 		if (finished !== undefined) {
 			await removeLeftovers(directory);
@@ -96,10 +91,10 @@ export async function joinJob(options: JobOptions): Promise<JoinedJob> {
 		const isInTheWay = isBegun || found.metadata.length + found.data.length > 0;
 		const clear = overwrite && isInTheWay;
 		await makeDirectories(join(directory, STATE_NAME));
-		const begun: Manifest = { command, shares: worker.count, clear, tool, begunAt: Date.now() };
+		const begun: JobRecord = { command, shares: worker.count, clear, tool, begunAt: Date.now() };
 		const own = jobPath(directory, number + 1);
-		if (await publishManifest(own, begun)) {
-			const finishedMeanwhile = await lookAgain(own, path, manifest, options);
+		if (await publishRecord(own, begun)) {
+			const finishedMeanwhile = await lookAgain(own, path, record, options);
 			if (finishedMeanwhile !== undefined) return { finished: finishedMeanwhile };
 		}
 		// Whoever was fastest: the next round reads what is there now.
@@ -113,14 +108,14 @@ export async function joinJob(options: JobOptions): Promise<JoinedJob> {
 async function lookAgain(
 	own: string,
 	replaced: string,
-	manifest: Manifest | undefined,
+	record: JobRecord | undefined,
 	options: JobOptions,
 ): Promise<JobSummary | undefined> {
 	try {
-		if (manifest !== undefined && !options.overwrite && (await hasBegun(replaced))) {
-			throw otherCommand(options.directory, manifest, options.command);
+		if (record !== undefined && !options.overwrite && (await hasBegun(replaced))) {
+			throw otherCommand(options.directory, record, options.command);
 		}
-		const finished = manifest === undefined ? await findFinished(options) : undefined;
+		const finished = record === undefined ? await findFinished(options) : undefined;
 		if (finished !== undefined) await removeJob(own);
 		return finished;
 	} catch (error) {
@@ -130,9 +125,9 @@ async function lookAgain(
 }
 
 /** Whether a job is that of this command. One that would remove a checkpoint must have been asked to. */
-function isSame(manifest: Manifest, isBegun: boolean, options: JobOptions): boolean {
-	if (differencesOf(manifest.command, options.command).length > 0) return false;
-	return isBegun || !manifest.clear || options.overwrite;
+function isSame(record: JobRecord, isBegun: boolean, options: JobOptions): boolean {
+	if (differencesOf(record.command, options.command).length > 0) return false;
+	return isBegun || !record.clear || options.overwrite;
 }
 
 /** Whether a job got as far as to write into the directory. */
@@ -144,10 +139,10 @@ async function hasBegun(path: string): Promise<boolean> {
 
 function otherCommand(
 	directory: string,
-	manifest: Manifest,
+	record: JobRecord,
 	command: CommandFacts,
 ): HfStreamDcpError {
-	const differences = differencesOf(manifest.command, command);
+	const differences = differencesOf(record.command, command);
 	return new HfStreamDcpError(
 		"PLAN_CHANGED",
 		`${directory} holds an unfinished checkpoint of another command:\n  ${differences.join("\n  ")}`,
@@ -185,7 +180,7 @@ async function findFinished(options: JobOptions): Promise<JobSummary | undefined
 	return undefined;
 }
 
-function jobOf(options: JobOptions, number: number, manifest: Manifest): Job {
+function jobOf(options: JobOptions, number: number, record: JobRecord): Job {
 	const { directory, worker, leaseMs, onEvent, timers = systemTimers } = options;
 	return {
 		options,
@@ -194,7 +189,7 @@ function jobOf(options: JobOptions, number: number, manifest: Manifest): Job {
 		holder: `worker ${worker.index}`,
 		number,
 		path: jobPath(directory, number),
-		manifest,
+		record,
 		everyMs: Math.min(MOST_SELDOM_MS, leaseMs / LOOKS_PER_LEASE),
 	};
 }
@@ -210,7 +205,7 @@ export async function giveUp({ path, options }: Job): Promise<void> {
  * @throws {HfStreamDcpError} `OUTPUT_WRITE`, also when the state disappeared and there is no checkpoint.
  */
 export async function endedElsewhere({ path, options }: Job): Promise<JobSummary | undefined> {
-	if ((await readManifest(path)) !== undefined) return undefined;
+	if ((await readRecord(path)) !== undefined) return undefined;
 	const { directory, command } = options;
 	const { metadata } = await findCheckpoint(directory);
 	const summary = await readSummary(join(directory, SUMMARY_NAME));

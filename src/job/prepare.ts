@@ -101,13 +101,13 @@ async function prepareOnce(job: PreparedJob): Promise<void> {
 
 async function prepareDirectory(job: PreparedJob, claim: Claim): Promise<void> {
 	const { directory } = job.options;
-	const { plan, manifest } = job;
+	const { plan, record } = job;
 	const { metadata, data } = await findCheckpoint(directory);
-	const freed = manifest.clear ? [...metadata, ...data] : [];
+	const freed = record.clear ? [...metadata, ...data] : [];
 	const files = plan.shares.flatMap((share) => share.files);
 	const entries = plan.shares.reduce((sum, share) => sum + share.entries, 0);
 	await checkSpace(directory, { files, entries, freed });
-	if (manifest.clear) await removeCheckpoint(directory, async () => !(await claim.isLost()));
+	if (record.clear) await removeCheckpoint(directory, async () => !(await claim.isLost()));
 	for (const number of await jobNumbers(directory)) {
 		// Of a job that this one replaces.
 		if (number === job.number) continue;
@@ -116,7 +116,7 @@ async function prepareDirectory(job: PreparedJob, claim: Claim): Promise<void> {
 }
 
 function otherPlan(
-	{ options, manifest }: Job,
+	{ options, record }: Job,
 	plan: JobPlan,
 	others: readonly string[],
 ): HfStreamDcpError {
@@ -125,7 +125,7 @@ function otherPlan(
 		"PLAN_CHANGED",
 		`${directory} holds an unfinished checkpoint of another plan, although the command is the same: it was planned as ${others.join(", ")}, and is now ${nameOf(plan)}`,
 		{
-			hint: `The source's files have changed, or --memory or Node differ (begun by version ${manifest.tool}, this is ${tool}). Choose another directory, or pass --overwrite with the other settings.`,
+			hint: `The source's files have changed, or --memory or Node differ (begun by version ${record.tool}, this is ${tool}). Choose another directory, or pass --overwrite with the other settings.`,
 			facts: { directory, found: others, expected: plan.planId },
 		},
 	);

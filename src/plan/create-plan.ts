@@ -39,6 +39,13 @@ export interface PlanInputs {
 	 * @default 1
 	 */
 	readonly shares?: number | undefined;
+	/**
+	 * `exact`: each source element must be used once, tied, or dropped by name. `any`: for plans that are no conversions, as of some
+	 * blocks that are compared with their source.
+	 *
+	 * @default "exact"
+	 */
+	readonly use?: "exact" | "any" | undefined;
 }
 
 /**
@@ -77,7 +84,7 @@ export function draftPlan(inputs: PlanInputs): DraftedPlan {
 		expr: typed(recipe, dtype, layout),
 		shape: recipe.expr.shape,
 	}));
-	checkCoverage(source, map);
+	if (inputs.use !== "any") checkCoverage(source, map);
 	const loads = emptyLoads(layout.worldSize);
 	const wanted = tensors.map((tensor, index) => draftsOf(tensor, index, layout, loads));
 	const shards = wanted.reduce((sum, drafts) => sum + drafts.length, 0);

@@ -215,9 +215,9 @@ describe("an unfinished checkpoint", () => {
 		expect(writer.resumedEntries).toBe(0);
 	});
 
-	test("with an unreadable manifest is refused", async () => {
+	test("with an unreadable record is refused", async () => {
 		await writeSome(1);
-		await writeFile(join(directory, STATE_NAME, "job.1", "manifest"), "nonsense");
+		await writeFile(join(directory, STATE_NAME, "job.1", "record"), "nonsense");
 		await expect(open()).rejects.toMatchObject({ code: "OUTPUT_EXISTS" });
 	});
 

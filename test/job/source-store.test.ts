@@ -27,7 +27,7 @@ let state: string;
 beforeEach(async () => {
 	root = await mkdtemp(join(tmpdir(), "hf-stream-dcp-source-"));
 	state = join(root, "state");
-	await writeFiles(state, new Map([["manifest", Buffer.from("")]]));
+	await writeFiles(state, new Map([["record", Buffer.from("")]]));
 });
 afterEach(() => rm(root, { recursive: true, force: true }));
 
@@ -369,7 +369,7 @@ describe("a job's source", () => {
 			expect(opened).toMatchObject({ kind: "directory", origin: "read" });
 			expect(await readAll(opened)).toEqual([1, 2, 1, 2, 1, 2]);
 		}
-		expect(await readdir(state)).toEqual(["manifest"]);
+		expect(await readdir(state)).toEqual(["record"]);
 		expect(hub.requests).toEqual([]);
 	});
 

@@ -9,7 +9,7 @@ import { type HeldShare, openShare } from "../../src/job/held-share.ts";
 import { joinJob } from "../../src/job/job.ts";
 import { prepareJob } from "../../src/job/prepare.ts";
 import { shareTurns } from "../../src/job/share-turns.ts";
-import type { JobSummary } from "../../src/job/summary.ts";
+import type { JobSummary } from "../../src/core/job-summary.ts";
 
 /** A directory and the one writer of its entries. */
 export interface CheckpointWriter extends EntrySink {

@@ -89,7 +89,7 @@ export function sharesHeldBy(out: string, pids: readonly number[]): number[] {
 export function sharesOf(out: string): number | undefined {
 	const state = join(out, ".hf-stream-dcp");
 	const job = newest(state, /^job\.(\d+)$/);
-	const path = job === undefined ? join(out, "summary.json") : join(state, job, "manifest");
+	const path = job === undefined ? join(out, "summary.json") : join(state, job, "record");
 	if (!existsSync(path)) return undefined;
 	return Number(/"shares":\s*(\d+)/.exec(readFileSync(path, "utf8"))?.[1]);
 }

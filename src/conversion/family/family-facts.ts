@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { CommandFacts } from "../../job/manifest.ts";
+import type { CommandFacts } from "../../core/job-summary.ts";
 import type { Family, FamilyItem } from "../../models/family.ts";
 import { NEWEST_TARGET, OWN_TARGET } from "../../models/target.ts";
 

@@ -1,14 +1,12 @@
 import { join } from "node:path";
 import { HfStreamDcpError } from "../core/errors.ts";
+import type { CommandFacts } from "../core/job-summary.ts";
 import { formatLine, parseLine } from "../files/checked-line.ts";
 import { publishFolder } from "../files/publish-folder.ts";
 import { readTextIfThere } from "../files/read-file.ts";
 
-/** What a command asks for, name by name, for people: `{ model: "org/name", mesh: "dp-shard 8", … }`. */
-export type CommandFacts = { readonly [name: string]: string };
-
 /** What the workers of a job agree on before anything else: the first of them writes it down. */
-export interface Manifest {
+export interface JobRecord {
 	/** What the command asks for; a worker that asks for something else is not of this job. */
 	readonly command: CommandFacts;
 	/** Into how many shares the plan is cut. */
@@ -22,31 +20,31 @@ export interface Manifest {
 }
 
 const FORMAT = "hf-stream-dcp job 1";
-const MANIFEST_NAME = "manifest";
+const RECORD_NAME = "record";
 
 /**
- * Begins a job: its directory appears at `path` with its manifest in it, all at once.
+ * Begins a job: its directory appears at `path` with its record in it, all at once.
  *
  * @returns Whether this process did; otherwise another one was faster.
  * @throws {HfStreamDcpError} `OUTPUT_WRITE`
  */
-export function publishManifest(path: string, manifest: Manifest): Promise<boolean> {
-	const text = formatLine(JSON.stringify({ format: FORMAT, ...manifest }));
-	return publishFolder(path, MANIFEST_NAME, Buffer.from(text));
+export function publishRecord(path: string, record: JobRecord): Promise<boolean> {
+	const text = formatLine(JSON.stringify({ format: FORMAT, ...record }));
+	return publishFolder(path, RECORD_NAME, Buffer.from(text));
 }
 
 /**
- * Reads the manifest of the job at `path`; `undefined` when there is no job.
+ * Reads the record of the job at `path`; `undefined` when there is no job.
  *
  * @throws {HfStreamDcpError} `OUTPUT_EXISTS` when it cannot be understood; `OUTPUT_WRITE`
  */
-export async function readManifest(path: string): Promise<Manifest | undefined> {
-	const name = join(path, MANIFEST_NAME);
+export async function readRecord(path: string): Promise<JobRecord | undefined> {
+	const name = join(path, RECORD_NAME);
 	const text = await readTextIfThere(name);
 	if (text === undefined) return undefined;
 	const rest = parseLine(text.trimEnd());
 	const record =
-		rest === undefined ? undefined : (JSON.parse(rest) as Manifest & { format: string });
+		rest === undefined ? undefined : (JSON.parse(rest) as JobRecord & { format: string });
 	if (record?.format === FORMAT) return record;
 	throw new HfStreamDcpError("OUTPUT_EXISTS", `${name} cannot be read`, {
 		hint: "It is damaged, or of another version of this program: remove the directory it is in, or choose another.",
