@@ -1,20 +1,16 @@
 import { boxNumel } from "../core/box.ts";
 import type { CheckpointTensor } from "../core/checkpoint.ts";
 import { itemBytes } from "../core/dtype.ts";
-import { HfStreamDcpError } from "../core/errors.ts";
+import { HfStreamDcpError, invariant } from "../core/errors.ts";
 import { type Expr, fill, permute, source as sourceExpr } from "../core/expr.ts";
 import type { ByteSource, Entry } from "../core/ports.ts";
 import { at, contiguousStrides, numel, shapesEqual } from "../core/shape.ts";
 import type { Source, SourceTensor } from "../core/source.ts";
 import { type ReadCheckpoint, readCheckpoint } from "../dcp/checkpoint-reader.ts";
-import { locateEntryData } from "../dcp/entry-reader.ts";
+import { locateEntries } from "../dcp/locate-entries.ts";
 import type { LocatedTensor } from "../dcp/tensor-reader.ts";
 import { createDirectorySource } from "../fetch/directory-source.ts";
-import { mapConcurrently } from "../fetch/map-concurrently.ts";
 import { assemble, type Block } from "./assemble.ts";
-
-/** Entries whose containers are looked at at a time. */
-const LOOKS_AT_ONCE = 16;
 
 /**
  * A checkpoint as a source of tensors, in any layout: what was written as chunks is read as wholes, block by block, by the same plans that
@@ -28,6 +24,16 @@ export interface OpenedCheckpoint extends AsyncDisposable {
 	readonly bytes: ByteSource;
 	/** Every tensor that was asked for, made of entries of `source`: of its global shape, in its stored dtype. */
 	readonly exprs: ReadonlyMap<string, Expr>;
+	/** How the data of every entry lies that has elements and belongs to such a tensor. */
+	readonly chunks: ReadonlyMap<Entry, StoredChunk>;
+}
+
+/** The data of one entry, as it is stored. */
+export interface StoredChunk {
+	/** In `source`. */
+	readonly tensor: SourceTensor;
+	/** Axes of the entry's box, outermost in memory first: ascending, but for what was saved without being contiguous. */
+	readonly order: readonly number[];
 }
 
 /** What of a checkpoint is opened. */
@@ -51,15 +57,12 @@ export async function openCheckpoint(options: OpenCheckpointOptions): Promise<Op
 	const tensors = checkpoint.tensors.filter(({ fqn }) => isWanted(fqn));
 	const entries = tensors.flatMap((tensor) => tensor.entries);
 	const full = entries.filter(({ box }) => boxNumel(box) > 0);
-	const located = await mapConcurrently(full, LOOKS_AT_ONCE, async (entry) => {
-		signal?.throwIfAborted();
-		return locateEntryData(directory, entry);
-	});
-	const places = new Map(full.map((entry, index) => [entry, at(located, index)]));
+	const places = await locateEntries(directory, full, { signal });
 	const files = checkpoint.files.map(({ name, bytes }) => ({ path: name, bytes }));
 	const bytes = createDirectorySource(directory, new Map(files.map((file) => [file.path, file])));
-	const sourceTensors = full
-		.map((entry): SourceTensor => sourceTensorOf(entry, placeOf(places, entry)))
+	const chunks = new Map([...places].map(([entry, place]) => [entry, chunkOf(entry, place)]));
+	const sourceTensors = [...chunks.values()]
+		.map(({ tensor }) => tensor)
 		.toSorted((a, b) => (a.file === b.file ? a.begin - b.begin : a.file < b.file ? -1 : 1));
 	return {
 		checkpoint,
@@ -71,17 +74,10 @@ export async function openCheckpoint(options: OpenCheckpointOptions): Promise<Op
 			config: undefined,
 		},
 		bytes,
-		exprs: new Map(tensors.map((tensor) => [tensor.fqn, exprOf(tensor, places)])),
+		exprs: new Map(tensors.map((tensor) => [tensor.fqn, exprOf(tensor, chunks)])),
+		chunks,
 		[Symbol.asyncDispose]: () => bytes[Symbol.asyncDispose](),
 	};
-}
-
-type LocatedEntries = ReadonlyMap<Entry, LocatedTensor>;
-
-function placeOf(places: LocatedEntries, entry: Entry): LocatedTensor {
-	const place = places.get(entry);
-	if (place === undefined) throw new Error(`internal error: ${entry.fqn} was not located`);
-	return place;
 }
 
 /** The name of an entry as a source tensor. No two entries have the same. */
@@ -90,12 +86,12 @@ export function entryName({ fqn, box }: Pick<Entry, "fqn" | "box">): string {
 }
 
 /** What of the entry's storage its tensor is. */
-function sourceTensorOf(entry: Entry, place: LocatedTensor): SourceTensor {
+function chunkOf(entry: Entry, place: LocatedTensor): StoredChunk {
 	const { dtype, shape, storageOffset, dataOffset } = place;
 	const begin = dataOffset + storageOffset * itemBytes(dtype);
 	const bytes = numel(shape) * itemBytes(dtype);
-	const { order } = axesInMemory(entry, place);
-	return {
+	const order = axesInMemory(entry, place);
+	const tensor = {
 		name: entryName(entry),
 		dtype,
 		shape: order.map((axis) => at(shape, axis)),
@@ -103,6 +99,7 @@ function sourceTensorOf(entry: Entry, place: LocatedTensor): SourceTensor {
 		begin,
 		end: begin + bytes,
 	};
+	return { tensor, order };
 }
 
 /**
@@ -111,18 +108,15 @@ function sourceTensorOf(entry: Entry, place: LocatedTensor): SourceTensor {
  * @returns Its axes, outermost in memory first.
  * @throws {HfStreamDcpError} `CHECKPOINT_CORRUPT` for a view with gaps, which DCP does not write.
  */
-function axesInMemory(
-	entry: Entry,
-	{ shape, strides }: LocatedTensor,
-): { readonly order: readonly number[] } {
+function axesInMemory(entry: Entry, { shape, strides }: LocatedTensor): readonly number[] {
 	const all = shape.map((_, axis) => axis);
 	const isContiguous = (order: readonly number[]): boolean => {
 		const expected = contiguousStrides(order.map((axis) => at(shape, axis)));
 		return order.every((axis, d) => at(shape, axis) === 1 || at(strides, axis) === at(expected, d));
 	};
-	if (isContiguous(all)) return { order: all };
+	if (isContiguous(all)) return all;
 	const order = all.toSorted((a, b) => at(strides, b) - at(strides, a));
-	if (isContiguous(order)) return { order };
+	if (isContiguous(order)) return order;
 	throw new HfStreamDcpError(
 		"CHECKPOINT_CORRUPT",
 		`${entryName(entry)} in ${entry.file} is stored as a view with gaps, which is not supported`,
@@ -130,17 +124,18 @@ function axesInMemory(
 	);
 }
 
-function exprOf({ fqn, dtype, shape, entries }: CheckpointTensor, places: LocatedEntries): Expr {
+function exprOf(
+	{ fqn, dtype, shape, entries }: CheckpointTensor,
+	chunks: OpenedCheckpoint["chunks"],
+): Expr {
 	if (numel(shape) === 0) return fill(shape, 0, dtype);
 	const blocks = entries
 		.filter(({ box }) => boxNumel(box) > 0)
 		.map((entry): Block => {
-			const { order } = axesInMemory(entry, placeOf(places, entry));
-			const stored = sourceExpr(
-				entryName(entry),
-				dtype,
-				order.map((axis) => at(entry.box.size, axis)),
-			);
+			const chunk = chunks.get(entry);
+			invariant(chunk !== undefined, `${fqn} was not located`);
+			const { tensor, order } = chunk;
+			const stored = sourceExpr(tensor.name, dtype, tensor.shape);
 			const isInOrder = order.every((axis, d) => axis === d);
 			// Axis `order[d]` of the tensor is axis `d` in memory.
 			const expr = isInOrder
