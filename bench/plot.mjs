@@ -1,4 +1,4 @@
-// The picture in the README: docs/bench.svg from results/latest.json.
+// The picture in the README and in docs/benchmarks.md: docs/bench.svg from results/latest.json.
 //
 //   node bench/plot.mjs [--quick]
 import { readFile, writeFile } from "node:fs/promises";

@@ -1,6 +1,6 @@
-// Prints the README's section about the benchmark, with the numbers of results/latest.json and of the machine they come from.
+// Prints docs/benchmarks.md, with the numbers of results/latest.json and of the machine they come from.
 //
-//   node bench/section.mjs [--quick]
+//   node bench/section.mjs [--quick] > docs/benchmarks.md
 import { readFile } from "node:fs/promises";
 import { readSettings, resultName } from "./lib/settings.mjs";
 
@@ -58,18 +58,28 @@ function goalTable() {
 }
 
 const gigabytes = Math.round(machine.memoryBytes / 1e9);
-process.stdout.write(`## Benchmark
+process.stdout.write(`# Benchmarks
 
-![Time to prepare and to load a checkpoint](docs/bench.svg)
+From an empty disk to a synced checkpoint, against the ways that people take otherwise, and against floors that no program beats. How it is
+measured, and how to repeat it: [bench/README.md](../bench/README.md); \`npm run build && npm run bench -- --quick\` repeats a small version.
+Every case: [bench/results/latest.json](../bench/results/latest.json). This page is made from it by \`bench/section.mjs\`.
+
+![Time to prepare and to load a checkpoint](bench.svg)
 
 ${prepareTable()}
+
+Models of 2.3 GB in bf16, served by nginx on the same machine: ${machine.cores} cores of ${machine.cpu}, ${gigabytes} GB, Node ${versions.node.replace("v", "")}, torch ${versions.torch}, huggingface_hub ${versions.huggingface_hub};
+${date.slice(0, 10)}, commit ${commit.slice(0, 7)}. Medians; every checkpoint was compared with its source, bit for bit, before its time counted. "Local HF files" in
+the picture is real: on one machine that already has them, torch's reader beats any DCP.
+
+## Goals
+
+Set before the program was written, and kept here whether they hold or not.
 
 ${goalTable()}
 
 The pipeline is held against a C program that writes past the page cache, as this program does here; against one with plain writes the
-figures are ${cell("pipeline HTTP: ours beyond an empty run / C write, bytes per CPU-second", 2)} and ${cell("pipeline TLS: ours beyond an empty run / C write, bytes per CPU-second", 2)}. Program start is subtracted. Every case: [bench/results/latest.json](bench/results/latest.json).
+figures are ${cell("pipeline HTTP: ours beyond an empty run / C write, bytes per CPU-second", 2)} and ${cell("pipeline TLS: ours beyond an empty run / C write, bytes per CPU-second", 2)}. Program start is subtracted.
 
-Models of 2.3 GB in bf16, served by nginx on the same machine: ${machine.cores} cores of ${machine.cpu}, ${gigabytes} GB, Node ${versions.node.replace("v", "")}, torch ${versions.torch}, huggingface_hub ${versions.huggingface_hub};
-${date.slice(0, 10)}, commit ${commit.slice(0, 7)}. Medians; every checkpoint was compared with its source, bit for bit, before its time counted. "Local HF files"
-is real: on one machine that already has them, torch's reader beats any DCP. How it is measured, and what else: [bench/README.md](bench/README.md). \`npm run build && npm run bench -- --quick\` repeats a small version.
+Memory, planning time and the GPU: [faq.md](faq.md), [gpu.md](gpu.md).
 `);

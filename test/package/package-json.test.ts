@@ -75,10 +75,3 @@ test("the README's commands are scripts", () => {
 	expect(PACKAGE.scripts).toHaveProperty("test");
 	expect(PACKAGE.scripts["prepare"]).toContain("build");
 });
-
-test("the README is short, and its links lead somewhere", () => {
-	const readme = readFileSync(join(ROOT, "README.md"), "utf8");
-	expect(readme.split("\n").length).toBeLessThanOrEqual(200);
-	const links = [...readme.matchAll(/\]\(([^)#]+)\)/g)].map(([, path]) => path ?? "");
-	for (const path of links) expect(existsSync(join(ROOT, path)), path).toBe(true);
-});
