@@ -75,7 +75,23 @@ export type { Balance } from "./plan/share-facts.ts";
 export type { PlannedThread } from "./threads/plan-threads.ts";
 export type { ShareSummary } from "./threads/run-share.ts";
 export type { WorkedShare } from "./conversion/run-job.ts";
-export type { JobSummary, WorkerSummary } from "./core/job-summary.ts";
+export type {
+	CommandFacts,
+	JobSummary,
+	ShareTimeline,
+	TimePoint,
+	WorkerSummary,
+	WorkFigures,
+} from "./core/job-summary.ts";
+export { readManifest } from "./manifest/read.ts";
+export {
+	type Manifest,
+	MANIFEST_NAME,
+	type ManifestEntry,
+	type ManifestTensor,
+} from "./manifest/manifest.ts";
+export type { LayoutRules } from "./core/layout.ts";
+export type { ModelFacts, OtherHeads } from "./core/model-facts.ts";
 export { diagnose, type DiagnoseOptions } from "./doctor/diagnose.ts";
 export type { Diagnosis, GpuDiagnosis, MachineFacts } from "./doctor/diagnosis.ts";
 export { VERSION } from "./version.ts";

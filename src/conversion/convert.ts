@@ -5,13 +5,13 @@ import { HfStreamDcpError } from "../core/errors.ts";
 import { type EventListener, emitTo } from "../core/events.ts";
 import type { OpenedSource } from "../fetch/open-source.ts";
 import { hubEnvironmentOf } from "../inspect.ts";
-import { commitJob } from "../job/commit.ts";
+import { type CommitInputs, commitJob } from "../job/commit.ts";
 import { endedElsewhere, giveUp, type Job, joinJob } from "../job/job.ts";
 import { openJobSource } from "../job/source-store.ts";
 import { type PreparedJob, prepareJob } from "../job/prepare.ts";
 import { unfinishedShares } from "../job/share-turns.ts";
 import { type LayoutChoice, readLayoutChoice } from "./layout-choice.ts";
-import { assertHoldersKnown, ownPlanOf, ranksOf } from "./local-output.ts";
+import { assertHoldersKnown, ownPartOf, ranksOf } from "./local-output.ts";
 import type { ConvertOptions } from "../options.ts";
 import { checkpointIndexOf } from "../plan/checkpoint-index.ts";
 import { shareFactsOf } from "../plan/share-facts.ts";
@@ -24,6 +24,7 @@ import type { GpuFacts } from "../core/device.ts";
 import { createDeviceRun } from "../threads/device-run.ts";
 import { chooseDeviceFor, gpuAskedFor } from "./choose-device.ts";
 import { commandOf, jobPlanOf } from "./job-plan.ts";
+import { manifestOf } from "./manifest.ts";
 import { readFamily } from "./family/read-family.ts";
 import { type ConvertSummary, type FoundSummary, workOf } from "./summary.ts";
 
@@ -102,7 +103,8 @@ async function takePart(
 	const { plan, layout, origin, wholeQkvBytes } = prepared;
 	await using opened = prepared.opened;
 	const ranks = ranksOf(options, plan.worldSize);
-	const own = ownPlanOf(plan, layout, ranks);
+	const part = ownPartOf(plan, layout, ranks);
+	const own = part.plan;
 	const facts = shareFactsOf(own);
 	const job = await prepareJob(joined, jobPlanOf(own, facts));
 	onEvent({ kind: "phase", phase: "stream" });
@@ -111,7 +113,8 @@ async function takePart(
 	const deviceChoice = await chooseDeviceFor(options, own, demand, question);
 	const device = createDeviceRun(deviceChoice, onEvent);
 	const shares = await runJob({ options, opened, plan: own, facts, job, demand, device, counts });
-	const ended = await endJob(job, plan, onEvent);
+	const manifest = manifestOf({ options, choice, prepared, part, ranks });
+	const ended = await endJob(job, plan, manifest, onEvent);
 	return {
 		...workOf(shares, deviceChoice),
 		...ended,
@@ -153,6 +156,7 @@ function openSourceOf(
 async function endJob(
 	job: PreparedJob,
 	plan: Plan,
+	manifest: CommitInputs["manifest"],
 	onEvent: EventListener,
 ): Promise<Pick<ConvertSummary, "outcome" | "job">> {
 	const ended = await endedElsewhere(job);
@@ -162,6 +166,7 @@ async function endJob(
 	const { summary, isOwn } = await commitJob(job, {
 		index: () => checkpointIndexOf(plan),
 		commit: plan.source.commit,
+		manifest,
 	});
 	return { outcome: isOwn ? "committed" : "others", job: summary };
 }

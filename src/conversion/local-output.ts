@@ -4,6 +4,7 @@ import { countSilentRanks } from "../layout/layout-file.ts";
 import type { ConvertOptions } from "../options.ts";
 import { ranksOfWorker } from "../plan/held-entries.ts";
 import { type LocalCost, localSharesOf } from "../plan/local-share.ts";
+import type { PlanShare } from "../plan/share.ts";
 import { type Balance, balanceOf } from "../plan/share-facts.ts";
 import type { Plan } from "../plan/types.ts";
 import type { LayoutChoice } from "./layout-choice.ts";
@@ -51,8 +52,13 @@ export function assertHoldersKnown(choice: LayoutChoice): void {
  *
  * @throws {HfStreamDcpError} `OPTIONS_INVALID` when one of the ranks is no rank of the job.
  */
-export function ownPlanOf(plan: Plan, layout: Layout, ranks: readonly number[] | undefined): Plan {
-	return ranks === undefined ? plan : localSharesOf(plan, layout).shareOf(ranks).plan;
+export function ownPartOf(
+	plan: Plan,
+	layout: Layout,
+	ranks: readonly number[] | undefined,
+): PlanShare {
+	if (ranks !== undefined) return localSharesOf(plan, layout).shareOf(ranks);
+	return { plan, entries: Uint32Array.from(plan.entries.keys()) };
 }
 
 /** What each of `count` workers with disks of their own is to do, and what that costs. @throws {HfStreamDcpError} as {@link ranksOf}. */

@@ -19,6 +19,7 @@ export interface PlannedConversion {
 	readonly opened: OpenedSource;
 	readonly plan: Plan;
 	readonly layout: Layout;
+	readonly map: ModelMap;
 	/** Where the layout came from, if not from a mesh. */
 	readonly origin: LayoutOrigin | undefined;
 	/** Bytes of `wq`, `wk`, `wv` that a rank will read whole because its model fuses QKV: the most of any rank. */
@@ -55,6 +56,7 @@ export async function planConversion(
 			opened,
 			plan,
 			layout,
+			map,
 			origin,
 			wholeQkvBytes: wholeQkvUnder(choice, plan, layout, map),
 		};

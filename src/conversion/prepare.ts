@@ -5,7 +5,7 @@ import { inspectSource } from "../inspect.ts";
 import {
 	assertHoldersKnown,
 	type LocalOutputCost,
-	ownPlanOf,
+	ownPartOf,
 	plannedLocally,
 } from "./local-output.ts";
 import { readFamily } from "./family/read-family.ts";
@@ -82,7 +82,7 @@ export async function prepareConversion(input: PrepareOptions): Promise<Preparat
 	const { opened, plan, layout, origin, wholeQkvBytes } = prepared;
 	const planned = localOutput ? plannedLocally(plan, layout, workers) : plannedWorkersOf(plan);
 	const first = localOutput
-		? ownPlanOf(plan, layout, ranksOfWorker(plan.worldSize, { index: 0, count: workers }))
+		? ownPartOf(plan, layout, ranksOfWorker(plan.worldSize, { index: 0, count: workers })).plan
 		: shareOf(plan, 0).plan;
 	const demand = demandOf(options, opened);
 	const threads = planThreads(first, demand);

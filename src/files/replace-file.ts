@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { open, rename, unlink } from "node:fs/promises";
+import { open, rename, unlink, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { syncDirectory } from "./sync-directory.ts";
 import { writing } from "./writing.ts";
@@ -11,23 +11,56 @@ import { writing } from "./writing.ts";
  * @throws {HfStreamDcpError} `OUTPUT_WRITE`
  */
 export async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
+	await using staged = await stageFile(path, bytes);
+	await staged.publish();
+}
+
+/** A file that is durable under a name of its own beside its place. Disposal removes it if it was not put there. */
+export interface StagedFile extends AsyncDisposable {
+	/**
+	 * Puts it in its place, durably.
+	 *
+	 * @throws {HfStreamDcpError} `OUTPUT_WRITE`
+	 */
+	publish(): Promise<void>;
+}
+
+/**
+ * Does the first half of {@link replaceFile}: for files that take long to write, so that what must be looked at right before they
+ * appear can be.
+ *
+ * @param contents - Bytes, or pieces of text that are written one after the other.
+ * @throws {HfStreamDcpError} `OUTPUT_WRITE`
+ */
+export async function stageFile(
+	path: string,
+	contents: Uint8Array | Iterable<string>,
+): Promise<StagedFile> {
+	const temporary = temporaryName(path);
+	const remove = (): Promise<void> => unlink(temporary).catch(() => {});
 	await writing("write", path, async () => {
-		const temporary = temporaryName(path);
 		try {
-			const handle = await open(temporary, "wx");
-			try {
-				await handle.writeFile(bytes);
-				await handle.sync();
-			} finally {
-				await handle.close();
-			}
-			await rename(temporary, path);
+			await using handle = await open(temporary, "wx");
+			await writeFile(handle, contents);
+			await handle.sync();
 		} catch (error) {
-			await unlink(temporary).catch(() => {});
+			await remove();
 			throw error;
 		}
-		await syncDirectory(dirname(path));
 	});
+	let isThere = false;
+	return {
+		async publish() {
+			await writing("write", path, async () => {
+				await rename(temporary, path);
+				isThere = true;
+				await syncDirectory(dirname(path));
+			});
+		},
+		async [Symbol.asyncDispose]() {
+			if (!isThere) await remove();
+		},
+	};
 }
 
 /** `path` with an ending that no other process will choose; {@link isTemporaryName} knows it. */

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFile, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { CheckpointIndex } from "../core/checkpoint.ts";
@@ -5,10 +6,13 @@ import { HfStreamDcpError } from "../core/errors.ts";
 import { encodeMetadata } from "../dcp/metadata-writer.ts";
 import { forEachAtOnce } from "../files/concurrently.ts";
 import { listIfThere } from "../files/read-file.ts";
-import { replaceFile } from "../files/replace-file.ts";
+import { replaceFile, type StagedFile, stageFile } from "../files/replace-file.ts";
 import { writing } from "../files/writing.ts";
+import { encodeManifest, type ManifestInput } from "../manifest/encode.ts";
+import { type Manifest, MANIFEST_NAME } from "../manifest/manifest.ts";
 import { awaitClaim } from "./await-claim.ts";
 import { type Claim, claimsOn } from "./claims.ts";
+import { type EntrySums, readEntrySums } from "./entry-sums.ts";
 import { endedElsewhere } from "./job.ts";
 import { findDataFiles } from "./output.ts";
 import type { PreparedJob } from "./prepare.ts";
@@ -22,10 +26,21 @@ export interface CommitInputs {
 	readonly index: () => CheckpointIndex;
 	/** Commit of the source. */
 	readonly commit: string;
+	/** What the manifest has to say. Without it none is written. */
+	readonly manifest?: ((ended: EndedJob) => ManifestInput) | undefined;
+}
+
+/** What only the end of a job tells. */
+export interface EndedJob {
+	readonly summary: JobSummary;
+	/** The `.metadata` that will be written. */
+	readonly metadata: Manifest["metadata"];
+	/** What was found of the data of entry `index` of a share. */
+	readonly sumsOf: (share: number, index: number) => EntrySums;
 }
 
 /**
- * Makes it a checkpoint, once every share is done: writes `summary.json` and `.metadata` and removes the job's state. One worker does so;
+ * Makes it a checkpoint, once every share is done: writes the manifest, `summary.json` and `.metadata` and removes the job's state. One worker does so;
  * the others wait for it, and one of them takes over should it die.
  *
  * @returns What the job did, and whether this process committed it.
@@ -57,37 +72,20 @@ export async function commitJob(
 
 async function commitNow(
 	job: PreparedJob,
-	{ index, commit }: CommitInputs,
+	{ index, commit, manifest }: CommitInputs,
 	claim: Claim,
 ): Promise<JobSummary> {
-	const { plan, record, options } = job;
-	const { directory } = options;
-	const files = plan.shares.flatMap((share) => share.files);
+	const { directory } = job.options;
 	await findAllFiles(job);
-	const workers = workersOf(await readReports(job));
+	const reports = await readReports(job);
 	const bytes = encodeMetadata(index());
-	const sum = (of: (worker: (typeof workers)[number]) => number): number =>
-		workers.reduce((total, worker) => total + of(worker), 0);
-	const now = Date.now();
-	const summary: JobSummary = {
-		format: "hf-stream-dcp summary 1",
-		tool: options.tool,
-		command: record.command,
-		planId: plan.planId,
-		commit,
-		begun: new Date(record.begunAt).toISOString(),
-		ended: new Date(now).toISOString(),
-		seconds: Math.max(0, now - record.begunAt) / 1000,
-		shares: plan.shares.length,
-		dataBytes: files.reduce((total, file) => total + file.bytes, 0),
-		files: files.length,
-		metadataBytes: bytes.length,
-		fetchedBytes: sum(({ fetchedBytes }) => fetchedBytes),
-		requests: sum(({ requests }) => requests),
-		retries: sum(({ retries }) => retries),
-		takeovers: sum(({ takeovers }) => takeovers),
-		workers,
-	};
+	const summary = summaryOf(job, reports, { commit, metadataBytes: bytes.length });
+	await using staged =
+		manifest === undefined
+			? undefined
+			: await stageManifest(job, reports, (sumsOf) =>
+					manifest({ summary, metadata: digestOf(bytes), sumsOf }),
+				);
 	// Stopped for long, and another has committed meanwhile? What would be written is the same, but the directory may be another job's.
 	if (await claim.isLost()) {
 		throw new HfStreamDcpError("SHARE_TAKEN_OVER", "another worker has taken over the commit", {
@@ -95,7 +93,8 @@ async function commitNow(
 			facts: { directory },
 		});
 	}
-	// First: a directory with `.metadata` says by whom it was made.
+	// First: a directory with `.metadata` says by whom it was made, and what of.
+	await staged?.publish();
 	const text = `${JSON.stringify(summary, undefined, "\t")}\n`;
 	await replaceFile(join(directory, SUMMARY_NAME), Buffer.from(text));
 	await replaceFile(join(directory, ".metadata"), bytes);
@@ -103,6 +102,52 @@ async function commitNow(
 	await claim.fallSilent();
 	await removeState(directory);
 	return summary;
+}
+
+/** Writes the manifest under a name of its own: that may take long, and whether it may be put in place is asked after it. */
+async function stageManifest(
+	job: PreparedJob,
+	reports: readonly ShareReport[],
+	describe: (sumsOf: EndedJob["sumsOf"]) => ManifestInput,
+): Promise<StagedFile> {
+	const sumsOf = await readEntrySums(job, reports);
+	const path = join(job.options.directory, MANIFEST_NAME);
+	return await stageFile(path, encodeManifest(describe(sumsOf)));
+}
+
+function digestOf(bytes: Uint8Array): Manifest["metadata"] {
+	return { bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
+}
+
+function summaryOf(
+	{ plan, record, options }: PreparedJob,
+	reports: readonly ShareReport[],
+	known: Pick<JobSummary, "commit" | "metadataBytes">,
+): JobSummary {
+	const workers = workersOf(reports);
+	const files = plan.shares.flatMap((share) => share.files);
+	const sum = (of: (worker: (typeof workers)[number]) => number): number =>
+		workers.reduce((total, worker) => total + of(worker), 0);
+	const now = Date.now();
+	return {
+		format: "hf-stream-dcp summary 1",
+		tool: options.tool,
+		command: record.command,
+		planId: plan.planId,
+		commit: known.commit,
+		begun: new Date(record.begunAt).toISOString(),
+		ended: new Date(now).toISOString(),
+		seconds: Math.max(0, now - record.begunAt) / 1000,
+		shares: plan.shares.length,
+		dataBytes: files.reduce((total, file) => total + file.bytes, 0),
+		files: files.length,
+		metadataBytes: known.metadataBytes,
+		fetchedBytes: sum(({ fetchedBytes }) => fetchedBytes),
+		requests: sum(({ requests }) => requests),
+		retries: sum(({ retries }) => retries),
+		takeovers: sum(({ takeovers }) => takeovers),
+		workers,
+	};
 }
 
 /** Makes sure that every data file is there. A share that lost one is not done: the next run of the command makes it again. */

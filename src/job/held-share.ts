@@ -7,7 +7,7 @@ import { probeWriteMode, type WriteMode } from "../dcp/write-mode.ts";
 import { listIfThere } from "../files/read-file.ts";
 import { replaceFile } from "../files/replace-file.ts";
 import type { Claims } from "./claims.ts";
-import { Journal, readJournal } from "./journal.ts";
+import { Journal, journalPath, readJournal } from "./journal.ts";
 import type { PreparedJob } from "./prepare.ts";
 import {
 	copyFinished,
@@ -119,10 +119,6 @@ function takenOver(share: number): HfStreamDcpError {
 
 function attemptPath(path: string, attempt: number): string {
 	return join(path, `attempt.${attempt}`);
-}
-
-function journalPath(path: string, number: number): string {
-	return join(path, `journal.${number}`);
 }
 
 /** What the newest journal before claim `number` says, and the claim it was written under. */

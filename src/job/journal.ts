@@ -1,4 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
+import { join } from "node:path";
 import type { FinishedEntry } from "../core/ports.ts";
 import { formatLine, hex32, parseLine } from "../files/checked-line.ts";
 import { readTextIfThere } from "../files/read-file.ts";
@@ -27,6 +28,16 @@ export interface JournalContents {
 	readonly header: JournalHeader;
 	/** CRC-32 of the data of each finished entry, by index. */
 	readonly finished: ReadonlyMap<number, number>;
+}
+
+/**
+ * Where the journal of a share's holder is.
+ *
+ * @param path - Of what is kept of the share.
+ * @param number - Of the holder's claim.
+ */
+export function journalPath(path: string, number: number): string {
+	return join(path, `journal.${number}`);
 }
 
 function parseHeader(line: string): JournalHeader | undefined {

@@ -6,14 +6,15 @@ import { forEachAtOnce } from "../files/concurrently.ts";
 import { listIfThere, statIfThere, unlessMissing } from "../files/read-file.ts";
 import { syncDirectory } from "../files/sync-directory.ts";
 import { writing } from "../files/writing.ts";
+import { MANIFEST_NAME } from "../manifest/manifest.ts";
 import { SUMMARY_NAME } from "./state.ts";
 
 /** `.metadata`, or `__{rank}.metadata`, which torch writes without collectives and reads when `.metadata` is missing. */
 const METADATA_PATTERN = /^(?:__\d+)?\.metadata$/;
 /** Data files as torch and this program name them. */
 const DATA_PATTERN = /^__\d+_\d+\.distcp$/;
-/** Room to leave for `.metadata`, the journals and the file system's own blocks, for each entry. */
-const OVERHEAD_BYTES_PER_ENTRY = 256;
+/** Room to leave for `.metadata`, the manifest, the journals and the file system's own blocks, for each entry. */
+const OVERHEAD_BYTES_PER_ENTRY = 512;
 
 /** What of a checkpoint lies in a directory, by name. */
 export interface FoundCheckpoint {
@@ -47,7 +48,7 @@ export async function removeCheckpoint(
 	isAllowed: () => Promise<boolean>,
 ): Promise<void> {
 	const { metadata, data } = await findCheckpoint(directory);
-	for (const group of [metadata, [SUMMARY_NAME], data]) {
+	for (const group of [metadata, [SUMMARY_NAME, MANIFEST_NAME], data]) {
 		for (const name of group) {
 			if (!(await isAllowed())) return;
 			const path = join(directory, name);

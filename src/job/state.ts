@@ -6,6 +6,7 @@ import { listIfThere, unlessMissing } from "../files/read-file.ts";
 import { isTemporaryName, temporaryName } from "../files/replace-file.ts";
 import { syncDirectory } from "../files/sync-directory.ts";
 import { writing } from "../files/writing.ts";
+import { MANIFEST_NAME } from "../manifest/manifest.ts";
 
 /** Written beside a finished checkpoint: what the job did. */
 export const SUMMARY_NAME = "summary.json";
@@ -98,7 +99,7 @@ export async function removeJob(path: string): Promise<void> {
 }
 
 /** Names in a checkpoint's directory that appear or disappear by a rename, at the end of a job. */
-const RENAMED_NAMES = [STATE_NAME, SUMMARY_NAME, ".metadata"];
+const RENAMED_NAMES = [STATE_NAME, MANIFEST_NAME, SUMMARY_NAME, ".metadata"];
 
 /** Removes what crashes in the middle of a commit left behind. The job is over: whoever still tries to commit it fails, rightly. */
 export async function removeLeftovers(directory: string): Promise<void> {

@@ -75,11 +75,10 @@ export interface Holders {
  * @param layout - The one that the plan was made with.
  */
 export function holdersOf(plan: Plan, layout: Layout): Holders {
-	const tensors = plan.tensors.map((tensor) => {
-		const isEmpty = numel(tensor.shape) === 0;
-		const shards = isEmpty ? [] : layout.shardsOf(tensor.fqn, tensor.shape);
-		return { tensor, shards, shardOf: isEmpty ? undefined : shardsOfEntries(plan, tensor, shards) };
-	});
+	const tensors = plan.tensors.map((tensor) => ({
+		tensor,
+		...shardsOfTensor(plan, layout, tensor),
+	}));
 	return {
 		entriesOf(mask) {
 			const held: number[] = [];
@@ -105,6 +104,21 @@ export function holdersOf(plan: Plan, layout: Layout): Holders {
 	};
 }
 
+/** The shards of a tensor, none when it has no elements, and which of them each of its entries is in. */
+export function shardsOfTensor(
+	plan: Plan,
+	layout: Layout,
+	tensor: PlanTensor,
+): {
+	readonly shards: readonly Shard[];
+	/** `undefined` when entries are the shards themselves, in their order. */
+	readonly shardOf: Uint32Array | undefined;
+} {
+	if (numel(tensor.shape) === 0) return { shards: [], shardOf: undefined };
+	const shards = layout.shardsOf(tensor.fqn, tensor.shape);
+	return { shards, shardOf: shardsOfEntries(plan, tensor, shards) };
+}
+
 /** The shard of every entry of a tensor; `undefined` when they are the shards themselves, in their order. */
 function shardsOfEntries(
 	plan: Plan,
@@ -118,10 +132,10 @@ function shardsOfEntries(
 	let guess = 0;
 	return Uint32Array.from({ length: endEntry - firstEntry }, (_, i) => {
 		const { box } = at(plan.entries, firstEntry + i);
-		// The pieces of a shard mostly follow one another.
-		if (!isInside(box, at(shards, guess).box)) {
-			guess = shards.findIndex((shard) => isInside(box, shard.box));
-			invariant(guess >= 0, `an entry of ${fqn} lies in no shard of the layout`);
+		// The pieces of a shard mostly follow one another, and shards are in the order of entries.
+		for (let tried = 0; !isInside(box, at(shards, guess).box); tried++) {
+			invariant(tried < shards.length, `an entry of ${fqn} lies in no shard of the layout`);
+			guess = (guess + 1) % shards.length;
 		}
 		return guess;
 	});

@@ -13,6 +13,7 @@ import {
 	type TestCheckpoint,
 	writeEntry,
 } from "../support/dcp-checkpoint.ts";
+import { checkpointFiles } from "../support/job-state.ts";
 
 const isRoot = process.getuid?.() === 0;
 
@@ -51,9 +52,7 @@ async function finish(directory: string, overwrite = false): Promise<number> {
 
 async function contents(directory: string): Promise<Map<string, string>> {
 	const all = new Map<string, string>();
-	for (const name of (await readdir(directory)).toSorted()) {
-		// It says when.
-		if (name === "summary.json") continue;
+	for (const name of checkpointFiles(directory)) {
 		all.set(name, await readFile(join(directory, name), "base64"));
 	}
 	return all;

@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -21,6 +21,7 @@ import { runCli } from "../support/run-cli.ts";
 import { parseLayoutFile } from "../../src/layout/layout-file.ts";
 import { checkpointIndexOf } from "../../src/plan/checkpoint-index.ts";
 import { tinyDeepseek, tinyFiles } from "../support/quantised-models.ts";
+import { checkpointFiles } from "../support/job-state.ts";
 import { failure } from "../support/failure.ts";
 import { writeFiles } from "../support/open-source-model.ts";
 
@@ -58,8 +59,8 @@ async function planned<T>(
 }
 
 async function expectSameCheckpoint(a: string, b: string): Promise<void> {
-	const names = (await readdir(a)).filter((name) => name !== "summary.json").toSorted();
-	expect((await readdir(b)).filter((name) => name !== "summary.json").toSorted()).toEqual(names);
+	const names = checkpointFiles(a);
+	expect(checkpointFiles(b)).toEqual(names);
 	expect(names).toContain(".metadata");
 	for (const name of names) {
 		const [left, right] = await Promise.all([a, b].map((folder) => readFile(join(folder, name))));

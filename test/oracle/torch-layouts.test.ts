@@ -1,9 +1,10 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readCheckpointIndex } from "../../src/dcp/checkpoint-reader.ts";
 import { parseConversionOptions, type Plan, prepareConversion } from "../../src/index.ts";
 import { findPython } from "../support/python.ts";
+import { checkpointFiles } from "../support/job-state.ts";
 import { runCli } from "../support/run-cli.ts";
 import { Resources, temporaryDirectory } from "./conversion.ts";
 import { LAYOUT_CASES, layoutFlags, layoutPath } from "./layouts.ts";
@@ -165,10 +166,9 @@ async function chunksOf(directory: string): Promise<string[]> {
 		.toSorted();
 }
 
-/** The bytes of all files but the summary, by name. */
+/** The bytes of all files but the summary and the manifest, by name. */
 async function filesOf(directory: string): Promise<{ readonly [name: string]: string }> {
-	const names = (await readdir(directory)).filter((name) => name !== "summary.json").toSorted();
-	const all = names.map(async (name) => [
+	const all = checkpointFiles(directory).map(async (name) => [
 		name,
 		(await readFile(join(directory, name))).toString("latin1"),
 	]);

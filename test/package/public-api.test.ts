@@ -12,6 +12,7 @@ test("the public names", () => {
 		  "EXIT_CODES",
 		  "HfStreamDcpError",
 		  "LOCAL_WORKERS_VARIABLE",
+		  "MANIFEST_NAME",
 		  "STATE_NAME",
 		  "VERSION",
 		  "builtInFamily",
@@ -30,6 +31,7 @@ test("the public names", () => {
 		  "parseConvertOptions",
 		  "parseSize",
 		  "prepareConversion",
+		  "readManifest",
 		]
 	`);
 });

@@ -2,6 +2,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { type Manifest, MANIFEST_NAME } from "../../src/manifest/manifest.ts";
+import { parseManifest } from "../../src/manifest/read.ts";
+import { sameInEveryRun } from "./check-manifest.ts";
 
 /** A mesh of 8 ranks, and the smallest memory, which makes the most tiles: a job has something to lose at every moment. */
 export const BUSY_ARGS: readonly string[] = [
@@ -97,15 +100,23 @@ export function endOf(index: number, child: ChildProcess): Promise<WorkerEnd> {
 	});
 }
 
-/** SHA-256 of `.metadata` and of every data file in `directory`, by name: what a checkpoint is made of. */
+/**
+ * SHA-256 of `.metadata`, of every data file in `directory`, and of what the manifest says of them, by name: what a checkpoint is made
+ * of, and no two runs of a command may differ in.
+ */
 export function fingerprint(directory: string): { readonly [name: string]: string } {
 	const names = readdirSync(directory).filter((name) => /^\.metadata$|\.distcp$/.test(name));
-	return Object.fromEntries(
-		names.toSorted().map((name) => [
-			name,
-			createHash("sha256")
-				.update(readFileSync(join(directory, name)))
-				.digest("hex"),
-		]),
-	);
+	return Object.fromEntries([
+		...names.toSorted().map((name) => [name, sha256(readFileSync(join(directory, name)))]),
+		[MANIFEST_NAME, sha256(JSON.stringify(sameInEveryRun(manifestIn(directory))))],
+	]) as { readonly [name: string]: string };
+}
+
+function manifestIn(directory: string): Manifest {
+	const path = join(directory, MANIFEST_NAME);
+	return parseManifest(readFileSync(path), path);
+}
+
+function sha256(bytes: Uint8Array | string): string {
+	return createHash("sha256").update(bytes).digest("hex");
 }

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { STATE_NAME } from "../../src/core/checkpoint.ts";
 import { parseJournal } from "../../src/job/journal.ts";
+import { MANIFEST_NAME } from "../../src/manifest/manifest.ts";
 import { SUMMARY_NAME } from "../../src/job/state.ts";
 import type { ConvertSummary, FoundSummary } from "../../src/index.ts";
 
@@ -48,9 +49,9 @@ function namesIn(path: string): string[] {
 	return existsSync(path) ? readdirSync(path) : [];
 }
 
-/** Names of a checkpoint's files, sorted, without the summary: it says when, and differs between two runs. */
+/** Names of a checkpoint's files, sorted, without the summary and the manifest: they say when, and differ between two runs. */
 export function checkpointFiles(directory: string): string[] {
 	return readdirSync(directory)
-		.filter((name) => name !== SUMMARY_NAME)
+		.filter((name) => name !== SUMMARY_NAME && name !== MANIFEST_NAME)
 		.toSorted();
 }
