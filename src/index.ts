@@ -2,6 +2,15 @@ export { convert } from "./conversion/convert.ts";
 export { type Preparation, type PrepareOptions, prepareConversion } from "./conversion/prepare.ts";
 export type { ConvertSummary, FoundSummary } from "./conversion/summary.ts";
 export { inspectCheckpoint, inspectSource } from "./inspect.ts";
+export { verifyCheckpoint, type VerifyOptions } from "./verify-checkpoint.ts";
+export type { VerifyLevel } from "./verify/entry-check.ts";
+export { type Problem, PROBLEM_KINDS, type ProblemKind } from "./verify/problem.ts";
+export type {
+	VerifiedOrigin,
+	VerifyCounts,
+	VerifyProgress,
+	VerifyReport,
+} from "./verify/report.ts";
 export {
 	type ConversionOptions,
 	type ConvertOptions,

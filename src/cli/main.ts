@@ -6,6 +6,7 @@ import { addDoctorCommand } from "./commands/doctor-command.ts";
 import { addFamilyCommand } from "./commands/family-command.ts";
 import { addInspectCommand } from "./commands/inspect-command.ts";
 import { addPlanCommand } from "./commands/plan-command.ts";
+import { addVerifyCommand } from "./commands/verify-command.ts";
 import { normaliseArguments } from "./flags.ts";
 import { referenceHelp } from "./help.ts";
 import type { CliIo } from "./io.ts";
@@ -36,6 +37,7 @@ export function createProgram(io: CliIo, format: LogFormat = "text"): Command {
 	const convert = addConvertCommand(program, io);
 	addPlanCommand(program, io);
 	addInspectCommand(program, io);
+	addVerifyCommand(program, io);
 	addFamilyCommand(program, io);
 	addDoctorCommand(program, io);
 	addDemoCommand(program, io);

@@ -18,6 +18,8 @@ export interface ListedRecord {
 	/** As listed; not checked. */
 	readonly crc32: number;
 	readonly headerOffset: number;
+	/** General purpose flags. */
+	readonly flags: number;
 }
 
 const END_SIGNATURE = 0x0605_4b50;
@@ -72,13 +74,21 @@ export async function locateData(zip: ZipSource, record: ListedRecord): Promise<
 	return dataOffset;
 }
 
-interface Directory {
+/** Where the central directory of a zip is. */
+export interface ZipDirectory {
+	/** Records in it. */
 	readonly count: number;
+	/** From the start of the zip. */
 	readonly offset: number;
 	readonly bytes: number;
 }
 
-async function findDirectory(zip: ZipSource): Promise<Directory> {
+/**
+ * Finds the central directory by the end records, as every reader does.
+ *
+ * @throws {HfStreamDcpError} `CHECKPOINT_CORRUPT`
+ */
+export async function findDirectory(zip: ZipSource): Promise<ZipDirectory> {
 	const tailStart = Math.max(0, zip.length - LONGEST_TAIL - LOCATOR_BYTES);
 	const tail = await read(zip, tailStart, zip.length - tailStart);
 	let end = tail.length - END_BYTES;
@@ -95,7 +105,7 @@ async function findDirectory(zip: ZipSource): Promise<Directory> {
 	};
 }
 
-async function readEnd64(zip: ZipSource, offset: number): Promise<Directory> {
+async function readEnd64(zip: ZipSource, offset: number): Promise<ZipDirectory> {
 	const end = await read(zip, offset, END64_BYTES);
 	if (end.readUInt32LE(0) !== END64_SIGNATURE) throw damaged(zip, "has no zip64 end record");
 	return { count: u64(zip, end, 32), bytes: u64(zip, end, 40), offset: u64(zip, end, 48) };
@@ -130,7 +140,7 @@ function readCentral(
 	const headerOffset = value(42);
 	if (size !== storedSize) throw damaged(zip, `has two sizes for ${quote(name)}`);
 	const crc32 = directory.readUInt32LE(start + 16);
-	return { record: { name, size, crc32, headerOffset }, next };
+	return { record: { name, size, crc32, headerOffset, flags }, next };
 }
 
 function zip64Values(zip: ZipSource, extra: Buffer): number[] {

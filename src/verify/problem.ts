@@ -5,10 +5,12 @@
  * - `manifest`: the manifest cannot be read, or says something else than `.metadata`.
  * - `coverage`: the chunks of a tensor leave a hole, or overlap.
  * - `missing`: a file that the checkpoint names is not there.
+ * - `unreadable`: a file that is there cannot be read.
  * - `size`: a file is shorter or longer than it must be.
  * - `stray`: a data file that belongs to no entry.
  * - `place`: entries lie in one another, or outside of their file.
  * - `container`: the zip or the pickle of an entry is damaged, or is that of another tensor.
+ * - `code`: a pickle names something that loading it would call and that no checkpoint needs.
  * - `data`: the data of an entry is not what its checksum was made of.
  * - `padding`: bytes that belong to no entry and are not zero.
  * - `source`: what the entry holds is not what its recipe makes of the source.
@@ -19,10 +21,12 @@ export const PROBLEM_KINDS = [
 	"manifest",
 	"coverage",
 	"missing",
+	"unreadable",
 	"size",
 	"stray",
 	"place",
 	"container",
+	"code",
 	"data",
 	"padding",
 	"source",
