@@ -1,7 +1,8 @@
 import { type Command, Option } from "commander";
-import { HfStreamDcpError } from "../index.ts";
+import { HfStreamDcpError, listFamilies, listTargets } from "../index.ts";
 import { expandHome } from "./expand-home.ts";
 import type { CliIo } from "./io.ts";
+import { namesOf, suggest } from "./suggestions.ts";
 
 /** A parsed command line by attribute name; flags that were not given are absent. */
 export type FlagValues = { readonly [attribute: string]: unknown };
@@ -142,20 +143,36 @@ function helpTerm(option: Option): string {
 
 /** Adds the flags that decide what is made of which source. */
 export function addFamilyFlags(command: Command): Command {
+	const target = new Option(
+		"--target <profile>",
+		"key profile of the trainer; listed below (default: torchtitan)",
+	);
+	const family = new Option(
+		"--family <name|file>",
+		"model family, listed below, or a file: ./my-family.json (default: by config.json)",
+	);
 	return command
 		.option("--revision <ref>", "branch, tag or commit on the Hub (default: main)")
-		.option("--target <profile>", "key profile of the trainer; listed below (default: torchtitan)")
-		.option(
-			"--family <name|file>",
-			"model family, listed below, or a file: ./my-family.json (default: by config.json)",
-		);
+		.addOption(suggest(target, () => namesOf(listTargets())))
+		.addOption(suggest(family, () => namesOf(listFamilies())));
+}
+
+function withValues(flags: string, help: string, values: readonly string[]): Option {
+	return suggest(new Option(flags, help), () => values);
 }
 
 /** Adds the flags that decide a plan. */
 export function addConversionFlags(command: Command): Command {
 	command.configureHelp({ optionTerm: helpTerm });
 	addFamilyFlags(command)
-		.option("--dtype <dtype>", "keep, bfloat16, float16 or float32 (default: keep)")
+		.addOption(
+			withValues("--dtype <dtype>", "keep, bfloat16, float16 or float32 (default: keep)", [
+				"keep",
+				"bfloat16",
+				"float16",
+				"float32",
+			]),
+		)
 		.option("--keep-quantized", "store FP8, MXFP4, … weights and their scales as they are")
 		.option(
 			"--memory <size>",
@@ -165,8 +182,18 @@ export function addConversionFlags(command: Command): Command {
 			"--connections <n>",
 			"most connections to one origin, of all threads together (default: 16)",
 		)
-		.option("--threads <n>", "threads that fetch and write, or auto (default: auto)")
-		.option("--device <device>", "what reshards: cpu, webgpu, or auto (default: auto)");
+		.addOption(
+			withValues("--threads <n>", "threads that fetch and write, or auto (default: auto)", [
+				"auto",
+			]),
+		)
+		.addOption(
+			withValues("--device <device>", "what reshards: cpu, webgpu, or auto (default: auto)", [
+				"cpu",
+				"webgpu",
+				"auto",
+			]),
+		);
 	for (const flag of LAYOUT_FLAGS) command.addOption(shortOption(flag));
 	for (const [flags, help] of LAYOUT_SOURCES) {
 		command.addOption(new Option(flags, help).helpGroup("Instead of a mesh:"));

@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { VERSION } from "../index.ts";
+import { addCompletionCommand } from "./commands/completion-command.ts";
 import { addConvertCommand } from "./commands/convert-command.ts";
 import { addDemoCommand } from "./commands/demo-command.ts";
 import { addDoctorCommand } from "./commands/doctor-command.ts";
@@ -8,7 +9,7 @@ import { addInspectCommand } from "./commands/inspect-command.ts";
 import { addPlanCommand } from "./commands/plan-command.ts";
 import { addVerifyCommand } from "./commands/verify-command.ts";
 import { normaliseArguments } from "./flags.ts";
-import { referenceHelp } from "./help.ts";
+import { examplesHelp, referenceHelp } from "./help.ts";
 import type { CliIo } from "./io.ts";
 import type { LogFormat } from "./progress.ts";
 import { renderError } from "./render-error.ts";
@@ -41,7 +42,15 @@ export function createProgram(io: CliIo, format: LogFormat = "text"): Command {
 	addFamilyCommand(program, io);
 	addDoctorCommand(program, io);
 	addDemoCommand(program, io);
-	return program.addHelpText("after", () => `\n${flagsHelp(convert)}${referenceHelp()}`);
+	addCompletionCommand(program, io, convert.name());
+	const examples = examplesHelp([
+		"hf-stream-dcp plan Qwen/Qwen3-8B --dp-shard 8 --tp 2",
+		"hf-stream-dcp Qwen/Qwen3-8B --out ./ckpt --dp-shard 8 --tp 2",
+		"hf-stream-dcp inspect ./ckpt",
+	]);
+	return program
+		.addHelpText("after", examples)
+		.addHelpText("after", () => `${flagsHelp(convert)}${referenceHelp()}`);
 }
 
 /** The flags of `command` as its own help lists them. */

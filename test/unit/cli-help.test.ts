@@ -1,8 +1,11 @@
 import type { Command } from "commander";
 import { expect, test } from "vitest";
 import { createProgram, main } from "../../src/cli/main.ts";
+import { normaliseArguments } from "../../src/cli/flags.ts";
+import { programFacts, withDescendants } from "../../src/cli/program-facts.ts";
 import { listFamilies, listTargets } from "../../src/index.ts";
 import { createFakeIo } from "../support/cli-io.ts";
+import { readPage } from "../support/markdown.ts";
 
 async function help(...argv: string[]): Promise<string> {
 	const io = createFakeIo();
@@ -114,26 +117,72 @@ test.each([[[]], [["convert"]], [["plan"]]])(
 	},
 );
 
-test.each(["convert", "plan", "inspect", "family", "family check", "family show"])(
-	"%s --help has examples that parse",
-	async (name) => {
-		const text = await help(...name.split(" "));
-		const examples = text.slice(text.indexOf("Examples:")).match(/^ {2}hf-stream-dcp .+$/gm) ?? [];
+/** Every command of the program but `help`, by its words. */
+const COMMANDS = withDescendants(programFacts(createProgram(createFakeIo()), "convert"));
+
+/** The lines of a command's help that are examples. */
+async function examplesOf(path: readonly string[]): Promise<readonly string[]> {
+	const text = await help(...path);
+	const [, examples = ""] = /\nExamples:\n((?: {2}.*\n)+)/.exec(text) ?? [];
+	return examples.split("\n").flatMap((line) => (line === "" ? [] : [line.trim()]));
+}
+
+/** Words of a shell's line after `hf-stream-dcp`, up to where its output goes. */
+function argumentsOf(example: string): string[] {
+	const [line = ""] = example.split(/ (?:>|\||&&) /);
+	return line
+		.slice(line.indexOf("hf-stream-dcp "))
+		.trim()
+		.split(/ +/)
+		.slice(1)
+		.map((word) => word.replaceAll(/^(['"])(.*)\1$/g, "$2"));
+}
+
+test.each(COMMANDS.map(({ path }) => [path.join(" "), path] as const))(
+	"%s --help has examples of it that parse",
+	async (name, path) => {
+		const examples = await examplesOf(path);
 		expect(examples.length).toBeGreaterThan(0);
 		for (const example of examples) {
-			const argv = example.trim().split(/ +/).slice(1);
+			const parsed: string[] = [];
 			const program = createProgram(createFakeIo());
 			for (const command of commandsOf(program)) {
-				if (command.commands.length === 0) command.action(() => {});
+				if (command.commands.length > 0) continue;
+				command.action((...values) => void parsed.push(wordsOf(values.at(-1) as Command)));
 			}
-			const until = argv.indexOf(">");
-			await program.parseAsync(until < 0 ? argv : argv.slice(0, until), { from: "user" });
+			await program.parseAsync(normaliseArguments(argumentsOf(example)), { from: "user" });
+			expect(parsed, example).toHaveLength(1);
+			expect(`${parsed[0]} `, example).toMatch(new RegExp(`^${name} ?`));
 		}
 	},
 );
 
+/** The words of a command after the program's name. */
+function wordsOf(command: Command): string {
+	const above = command.parent?.parent == null ? "" : `${wordsOf(command.parent)} `;
+	return `${above}${command.name()}`;
+}
+
 function commandsOf(command: Command): readonly Command[] {
 	return command.commands.flatMap((one) => [one, ...commandsOf(one)]);
+}
+
+test("the flags that docs/cli.md names are flags of the program, all of them", () => {
+	const flags = new Set(COMMANDS.flatMap((command) => command.flags.flatMap(({ names }) => names)));
+	const cli = readPage("docs/cli.md");
+	const isNamed = (flag: string): boolean =>
+		cli.includes(`\`${flag}\``) || cli.includes(`\`${flag} `);
+	expect(
+		[...flags].filter((flag) => !/^(?:--help|-h|--version)$/.test(flag) && !isNamed(flag)),
+	).toEqual([]);
+	const named = [...cli.matchAll(/`(--[a-z][\w.-]*)/g)].map(([, flag = ""]) => flag);
+	expect(named.length).toBeGreaterThan(50);
+	expect(named.filter((flag) => !flags.has(flag) && !isForeign(flag))).toEqual([]);
+});
+
+/** Flags of other programs, and torchtitan's common beginning. */
+function isForeign(flag: string): boolean {
+	return ["--parallelism.", "--standalone", "--version", "--help", "--pty"].includes(flag);
 }
 
 test("family without a command prints what there is, and is a mistake", async () => {

@@ -9,7 +9,7 @@ import { createLocalHub } from "../../demo/local-hub.ts";
 import { HfStreamDcpError, parseConvertOptions } from "../../index.ts";
 import { expandHome } from "../expand-home.ts";
 import { addLogFlags, type FlagValues } from "../flags.ts";
-import { exitCodeHelp } from "../help.ts";
+import { examplesHelp, exitCodeHelp } from "../help.ts";
 import type { CliIo } from "../io.ts";
 import { runConvert } from "./convert-command.ts";
 import { showCheckpoint } from "./inspect-command.ts";
@@ -38,6 +38,10 @@ export function addDemoCommand(program: Command, io: CliIo): void {
 			"./demo-checkpoint",
 		);
 	addLogFlags(command)
+		.addHelpText(
+			"after",
+			examplesHelp(["hf-stream-dcp demo", "hf-stream-dcp demo --out /tmp/demo-checkpoint --quiet"]),
+		)
 		.addHelpText("after", exitCodeHelp())
 		.action(async (values: FlagValues) => {
 			await runDemo(io, resolve(expandHome(String(values["out"]), io.env)), values);

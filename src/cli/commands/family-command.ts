@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { Argument, type Command } from "commander";
 import {
 	builtInFamily,
 	checkFamily,
@@ -14,6 +14,7 @@ import { watchInterrupts } from "../interrupt.ts";
 import type { CliIo } from "../io.ts";
 import { openProgress } from "../open-progress.ts";
 import { renderFamilyReport } from "../render-family.ts";
+import { namesOf, suggest } from "../suggestions.ts";
 
 /** Adds `family`, which lists, prints and proves families. */
 export function addFamilyCommand(program: Command, io: CliIo): void {
@@ -31,6 +32,7 @@ export function addFamilyCommand(program: Command, io: CliIo): void {
 		.command("list")
 		.summary("list the built-in families")
 		.description("List the built-in families.")
+		.addHelpText("after", examplesHelp(["hf-stream-dcp family list"]))
 		.action(() => {
 			io.stdout.write(`${listFamilies().join("\n")}\n`);
 		});
@@ -73,7 +75,9 @@ function addShowCommand(family: Command, io: CliIo): void {
 		.description(
 			"Print a built-in family as JSON. Given back with --family it makes the same plan.",
 		)
-		.argument("<name>", "name of a built-in family")
+		.addArgument(
+			suggest(new Argument("<name>", "name of a built-in family"), () => namesOf(listFamilies())),
+		)
 		.addHelpText("after", examplesHelp(["hf-stream-dcp family show llama4 > my-family.json"]))
 		.action((name: string) => {
 			io.stdout.write(`${familyJson(builtInFamily(name))}\n`);
