@@ -54,6 +54,14 @@ test.each(PAGES)("the links of %s lead somewhere", (page) => {
 	expect(brokenLinks(page)).toEqual([]);
 });
 
+test.each(PAGES)("the files of this project that %s names are there", (page) => {
+	const named = [
+		...readPage(page).matchAll(/`((?:src|test|scripts|bench|deploy|docs)\/[\w./-]*)`/g),
+	];
+	const missing = named.filter(([, path = ""]) => !existsSync(join(ROOT, path)));
+	expect(missing.map(([, path]) => path)).toEqual([]);
+});
+
 test("every page of docs/ can be found from README.md", () => {
 	const reached = new Set(["README.md"]);
 	for (const page of reached) {

@@ -51,6 +51,10 @@ const NOT_RUN = [
 
 /** What a page takes for granted, and how it comes about here. */
 const GRANTED: { readonly [page: string]: { readonly what: string; readonly by: string } } = {
+	"docs/dcp-format.md": {
+		what: "a checkpoint",
+		by: "hf-stream-dcp Qwen/Qwen3-8B --out /ckpt/step-0 --dp-shard 8 --tp 2",
+	},
 	"docs/layouts.md": {
 		what: "a checkpoint that the training job saved",
 		by: "hf-stream-dcp Qwen/Qwen3-8B --out /ckpt/step-1 --dp-shard 4 --tp 2",
