@@ -103,4 +103,11 @@ export type { LayoutRules } from "./core/layout.ts";
 export type { ModelFacts, OtherHeads } from "./core/model-facts.ts";
 export { diagnose, type DiagnoseOptions } from "./doctor/diagnose.ts";
 export type { Diagnosis, GpuDiagnosis, MachineFacts } from "./doctor/diagnosis.ts";
+export {
+	verifyAgainstCheckpoint,
+	type VerifyAgainstCheckpointOptions,
+} from "./verify-against-checkpoint.ts";
+export type { CheckpointComparison, ComparedTensorFacts } from "./verify/against-checkpoint.ts";
+export type { DifferentElement, TensorDifference } from "./verify/compare/difference-tally.ts";
+export type { ElementText } from "./verify/compare/element.ts";
 export { VERSION } from "./version.ts";

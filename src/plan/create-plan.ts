@@ -40,8 +40,8 @@ export interface PlanInputs {
 	 */
 	readonly shares?: number | undefined;
 	/**
-	 * `exact`: each source element must be used once, tied, or dropped by name. `any`: for plans that are no conversions, as of some
-	 * blocks that are compared with their source.
+	 * `exact`: each source element must be used once, tied, or dropped by name, and the layout must divide every tensor. `any`: for plans
+	 * that are no conversions, as of some blocks that are compared with their source; the layout then gives the blocks that are wanted.
 	 *
 	 * @default "exact"
 	 */
@@ -86,7 +86,11 @@ export function draftPlan(inputs: PlanInputs): DraftedPlan {
 	}));
 	if (inputs.use !== "any") checkCoverage(source, map);
 	const loads = emptyLoads(layout.worldSize);
-	const wanted = tensors.map((tensor, index) => draftsOf(tensor, index, layout, loads));
+	const wanted = tensors.map((tensor, index) => {
+		const shards = shardsOf(tensor, layout);
+		if (inputs.use !== "any") assertDivided(tensor, shards);
+		return draftsOf(tensor, index, shards, loads);
+	});
 	const shards = wanted.reduce((sum, drafts) => sum + drafts.length, 0);
 	return {
 		inputs,
@@ -183,17 +187,26 @@ function typed(recipe: Recipe, dtype: TargetDtype | undefined, layout: Layout): 
 	return cast(expr, dtype satisfies Dtype);
 }
 
-function draftsOf(tensor: Tensor, index: number, layout: Layout, loads: RankLoads): Draft[] {
-	const { fqn, shape, expr } = tensor;
-	const shards = numel(shape) === 0 ? [emptyShard(shape)] : layout.shardsOf(fqn, shape);
+function shardsOf({ fqn, shape }: Tensor, layout: Layout): readonly Shard[] {
+	return numel(shape) === 0 ? [emptyShard(shape)] : layout.shardsOf(fqn, shape);
+}
+
+function assertDivided({ fqn, shape }: Tensor, shards: readonly Shard[]): void {
 	const reason = describeCover(shards, shape);
-	if (reason !== undefined) {
-		throw new HfStreamDcpError(
-			"LAYOUT_INVALID",
-			`the layout does not divide ${fqn} ${formatShape(shape)}: ${reason}`,
-			{ hint: "Each element must be in exactly one block.", facts: { fqn } },
-		);
-	}
+	if (reason === undefined) return;
+	throw new HfStreamDcpError(
+		"LAYOUT_INVALID",
+		`the layout does not divide ${fqn} ${formatShape(shape)}: ${reason}`,
+		{ hint: "Each element must be in exactly one block.", facts: { fqn } },
+	);
+}
+
+function draftsOf(
+	{ expr }: Tensor,
+	index: number,
+	shards: readonly Shard[],
+	loads: RankLoads,
+): Draft[] {
 	return shards.map((one, shard) => ({
 		tensor: index,
 		expr,

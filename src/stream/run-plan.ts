@@ -27,6 +27,8 @@ export interface RunPlanOptions {
 	readonly signal?: AbortSignal | undefined;
 	/** Hears `written` and `entry`; what is received is for the source to tell. */
 	readonly onEvent?: EventListener | undefined;
+	/** Whether the plan was left some of its tiles only, so that entries stay without some of their data. @default false */
+	readonly isPartial?: boolean | undefined;
 	/** Milliseconds of a clock that never goes back. @default performance.now */
 	readonly now?: (() => number) | undefined;
 }
@@ -64,7 +66,7 @@ const MAX_OPEN_TILES = 256;
  * @throws `signal.reason` when aborted.
  */
 export async function runPlan(options: RunPlanOptions): Promise<RunSummary> {
-	const { plan, sink, signal } = options;
+	const { plan, sink, signal, isPartial = false } = options;
 	signal?.throwIfAborted();
 	const { buffers, arena } = allocateMemory(options);
 	const run = createRunState(options, buffers);
@@ -81,7 +83,7 @@ export async function runPlan(options: RunPlanOptions): Promise<RunSummary> {
 	const { counters } = run;
 	const resumedEntries = skipped.finished.size;
 	const missing = plan.entries.length - resumedEntries - counters.entries;
-	invariant(missing === 0, `the plan's tiles leave ${missing} entries unfilled`);
+	invariant(missing === 0 || isPartial, `the plan's tiles leave ${missing} entries unfilled`);
 	return { ...counters, resumedEntries, peakStagingBytes: arena.peakBytes };
 }
 

@@ -13,6 +13,7 @@ test("the public names", () => {
 		  "HfStreamDcpError",
 		  "LOCAL_WORKERS_VARIABLE",
 		  "MANIFEST_NAME",
+		  "PROBLEM_KINDS",
 		  "STATE_NAME",
 		  "VERSION",
 		  "builtInFamily",
@@ -32,6 +33,8 @@ test("the public names", () => {
 		  "parseSize",
 		  "prepareConversion",
 		  "readManifest",
+		  "verifyAgainstCheckpoint",
+		  "verifyCheckpoint",
 		]
 	`);
 });
