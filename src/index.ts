@@ -107,6 +107,12 @@ export {
 	verifyAgainstCheckpoint,
 	type VerifyAgainstCheckpointOptions,
 } from "./verify-against-checkpoint.ts";
+export {
+	DEFAULT_SAMPLE,
+	verifyAgainstSource,
+	type VerifyAgainstSourceOptions,
+} from "./verify-against-source.ts";
+export type { SourceComparison } from "./verify/against-source.ts";
 export type { CheckpointComparison, ComparedTensorFacts } from "./verify/against-checkpoint.ts";
 export type { DifferentElement, TensorDifference } from "./verify/compare/difference-tally.ts";
 export type { ElementText } from "./verify/compare/element.ts";

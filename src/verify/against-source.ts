@@ -209,9 +209,8 @@ function notesOf(manifest: Manifest, opened: OpenedSource, hashedFiles: number):
 	const notes: string[] = [];
 	const { files } = manifest.source;
 	if (opened.kind !== "hub") {
-		notes.push(
-			`the source was read from ${opened.source.repo}, not from the Hub: the sizes of its files and its headers are those of the manifest`,
-		);
+		const place = opened.kind === "cache" ? "the cache of the Hub" : opened.source.repo;
+		notes.push(`the weights were read from ${place}, not from the Hub itself`);
 	}
 	if (hashedFiles < files.length) {
 		const count = files.length - hashedFiles;

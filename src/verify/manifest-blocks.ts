@@ -1,4 +1,4 @@
-import { boxNumel } from "../core/box.ts";
+import { type Box, boxKey, boxNumel } from "../core/box.ts";
 import type { CheckpointTensor } from "../core/checkpoint.ts";
 import { itemBytes } from "../core/dtype.ts";
 import type { Entry } from "../core/ports.ts";
@@ -58,17 +58,29 @@ function blocksOf({ fqn, dtype, shape, entries }: CheckpointTensor): EntryBlock[
  */
 export function entriesHere(
 	checkpoint: ReadCheckpoint,
-	{ ranks }: Manifest,
+	{ ranks, tensors }: Manifest,
 	onProblem: (problem: Problem) => void,
 ): (entry: Entry) => boolean {
-	const missing = new Set<string>();
-	for (const { name, isMissing } of checkpoint.files) {
-		if (!isMissing) continue;
-		missing.add(name);
-		if (ranks !== undefined) continue;
+	const missing = new Set(
+		checkpoint.files.filter(({ isMissing }) => isMissing).map(({ name }) => name),
+	);
+	const elsewhere = new Set<string>();
+	for (const { fqn, entries } of ranks === undefined ? [] : tensors) {
+		// What is not here has no checksum.
+		for (const { box, crc32 } of entries) if (crc32 === undefined) elsewhere.add(keyOf(fqn, box));
+	}
+	const mustBeHere = ({ fqn, box }: Entry): boolean =>
+		boxNumel(box) > 0 && !elsewhere.has(keyOf(fqn, box));
+	const entries = checkpoint.tensors.flatMap((tensor) => tensor.entries).filter(mustBeHere);
+	const wanted = new Set(entries.map(({ file }) => file));
+	for (const name of [...missing].filter((file) => wanted.has(file))) {
 		onProblem({ kind: "missing", message: `${quote(name)} is missing`, file: name });
 	}
-	return ({ file, box }) => !missing.has(file) && boxNumel(box) > 0;
+	return (entry) => mustBeHere(entry) && !missing.has(entry.file);
+}
+
+function keyOf(fqn: string, box: Box): string {
+	return `${boxKey(box)} ${fqn}`;
 }
 
 /** Bytes of the data of an entry. */

@@ -7,6 +7,7 @@ test("the public names", () => {
 		  "DEFAULT_CONNECTIONS",
 		  "DEFAULT_LEASE_SECONDS",
 		  "DEFAULT_MEMORY_BYTES",
+		  "DEFAULT_SAMPLE",
 		  "DEFAULT_TARGET",
 		  "DTYPES",
 		  "EXIT_CODES",
@@ -34,6 +35,7 @@ test("the public names", () => {
 		  "prepareConversion",
 		  "readManifest",
 		  "verifyAgainstCheckpoint",
+		  "verifyAgainstSource",
 		  "verifyCheckpoint",
 		]
 	`);
