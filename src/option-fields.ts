@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import type { DeviceOption } from "./core/device.ts";
+import type { HashOption } from "./core/ports.ts";
 import type { ParallelismInput } from "./layout/parallelism.ts";
 import type { Family } from "./models/family.ts";
 import type { WorkerIdentity } from "./options.ts";
@@ -197,6 +198,9 @@ export const family: Field<string | Family> = v.union(
 
 /** What floats are stored as. */
 export const dtype: Field<TargetDtype> = v.picklist(DTYPES, `expected one of ${DTYPES.join(", ")}`);
+
+/** What is computed of every entry beside its CRC-32. */
+export const hash: Field<HashOption> = v.picklist(["sha256", "none"], "expected sha256 or none");
 
 /** What reshards. */
 export const device: Field<DeviceOption> = v.picklist(

@@ -55,6 +55,7 @@ const ConversionOptionsSchema: v.GenericSchema<unknown, ConversionOptions> =
 const ConvertOptionsSchema: v.GenericSchema<unknown, ConvertOptions> = v.strictObject({
 	...conversionEntries,
 	out: fields.nonEmptyText("a directory for the checkpoint"),
+	hash: v.optional(fields.hash, "sha256"),
 	overwrite: v.optional(v.boolean("expected true or false"), false),
 	worker: v.optional(fields.worker, { index: 0, count: 1 }),
 	takeover: v.optional(v.boolean("expected true or false"), true),

@@ -29,6 +29,7 @@ export function commandOf(options: ConvertOptions, choice: LayoutChoice): Comman
 		dtype,
 		...(options.keepQuantized ? { quantized: "kept" } : {}),
 		...layoutFacts(choice),
+		hash: options.hash,
 		version: VERSION,
 		...(ranks === undefined ? {} : { ranks: formatRanks(ranks) }),
 	};

@@ -45,7 +45,7 @@ export function manifestOf(facts: ManifestFacts): (ended: EndedJob) => ManifestI
 				worldSize: plan.worldSize,
 				mesh: meshOf(choice, options.parallelism),
 			},
-			hash: "none",
+			hash: options.hash,
 			ranks: ranks === undefined ? undefined : formatRankRanges(ranks),
 			metadata,
 			files: plan.files,

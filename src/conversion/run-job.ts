@@ -154,7 +154,7 @@ async function streamShare(
 		onEvent,
 	}: RunJobInputs & { readonly onEvent: EventListener },
 ): Promise<readonly ShareSummary[]> {
-	const { signal, environment } = options;
+	const { hash, signal, environment } = options;
 	const { directory } = held;
 	const [only] = shares;
 	if (only !== undefined && shares.length === 1 && device.device === "cpu") {
@@ -166,6 +166,7 @@ async function streamShare(
 			isFinished: (entry) => held.resumed.has(entry),
 			record: (finished) => held.record(finished),
 			writeMode: held.writeMode,
+			hash,
 			signal,
 			onEvent,
 		});
@@ -178,6 +179,7 @@ async function streamShare(
 		source: describeSource(opened),
 		environment: hubEnvironmentOf(environment),
 		limits: join(job.path, LIMITS_FOLDER),
+		hash,
 		connections,
 		device: device.device,
 		onTrouble: device.onTrouble,

@@ -172,12 +172,26 @@ export interface EntryFormat {
 	geometry(dtype: Dtype, shape: Shape): EntryGeometry;
 }
 
+/** A hash of an entry's data that no accident and nobody's intent hits. */
+export interface StrongHash {
+	/** SHA-256, 64 hex digits: of the data, or, where `ends` are given, of the SHA-256 digests of its stretches one after the other. */
+	readonly hash: string;
+	/** Where the stretches end, bytes from the start of the data, ascending; the last one is its length. Left out for a single one. */
+	readonly ends?: readonly number[] | undefined;
+}
+
+/** Which {@link StrongHash} is computed while entries are written. */
+export type HashOption = "sha256" | "none";
+
+/** What was computed of an entry's data while it was written. */
+export interface EntrySums extends Partial<StrongHash> {
+	readonly crc32: number;
+}
+
 /** An entry whose data is durable. */
-export interface FinishedEntry {
+export interface FinishedEntry extends EntrySums {
 	/** Which of the plan's entries. */
 	readonly index: number;
-	/** Of its data. */
-	readonly crc32: number;
 }
 
 /** What a sink did with the bytes it was given. */
@@ -206,8 +220,11 @@ export interface EntrySink extends AsyncDisposable {
 	isFinished(index: number): boolean;
 	/** Writes `bytes` of the entry's data at `offset` (bytes from the start of the data). The memory is free again when it resolves. */
 	write(index: number, offset: number, bytes: Uint8Array): Promise<void>;
-	/** Completes the entry: all its data was written and has this CRC-32. Durable after the next {@link flush}. */
-	finish(index: number, crc32: number): Promise<void>;
+	/**
+	 * Completes the entry: all its data was written and has this CRC-32, and this hash if one was asked for. Durable after the next
+	 * {@link flush}.
+	 */
+	finish(index: number, crc32: number, strong?: StrongHash): Promise<void>;
 	/** Makes every finished entry durable and records it in the journal. */
 	flush(): Promise<void>;
 }

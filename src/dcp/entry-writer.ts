@@ -1,6 +1,6 @@
 import { crc32 as crc32Of } from "../checksum/crc32.ts";
 import { invariant } from "../core/errors.ts";
-import type { Entry, EntrySink, FinishedEntry, WriteCounters } from "../core/ports.ts";
+import type { Entry, EntrySink, FinishedEntry, StrongHash, WriteCounters } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import { DataFiles, type PlannedFile } from "./data-files.ts";
 import { defaultMaxOpenFiles } from "./open-file-limit.ts";
@@ -106,7 +106,7 @@ class FileEntryWriter implements EntryWriter {
 		this.#received[index] = (this.#received[index] ?? 0) + bytes.length;
 	}
 
-	async finish(index: number, crc32: number): Promise<void> {
+	async finish(index: number, crc32: number, strong?: StrongHash): Promise<void> {
 		const entry = at(this.#entries, index);
 		const { dtype, box } = entry;
 		const { prefixBytes, dataBytes } = torchSaveFormat.geometry(dtype, box.size);
@@ -123,7 +123,7 @@ class FileEntryWriter implements EntryWriter {
 		}
 		this.#whole.delete(index);
 		this.#finished[index] = 1;
-		this.#pending.push({ index, crc32 });
+		this.#pending.push({ index, crc32, ...strong });
 	}
 
 	flush(): Promise<void> {

@@ -1,16 +1,12 @@
 import { unlink } from "node:fs/promises";
 import { join } from "node:path";
-import { HfStreamDcpError } from "../core/errors.ts";
+import { HfStreamDcpError, invariant } from "../core/errors.ts";
 import type { ShareReport } from "../core/job-summary.ts";
+import type { EntrySums } from "../core/ports.ts";
 import { forEachAtOnce } from "../files/concurrently.ts";
-import { type JournalContents, journalPath, readJournal } from "./journal.ts";
+import { type Finished, journalPath, readJournal } from "./journal.ts";
 import type { PreparedJob } from "./prepare.ts";
 import { shareName, sharePath } from "./state.ts";
-
-/** What is known of the data of an entry. */
-export interface EntrySums {
-	readonly crc32: number;
-}
 
 /**
  * What the journals say of the entries of shares that are done.
@@ -22,7 +18,7 @@ export async function readEntrySums(
 	job: PreparedJob,
 	reports: readonly ShareReport[],
 ): Promise<(share: number, index: number) => EntrySums> {
-	const journals = new Map<number, JournalContents["finished"]>();
+	const journals = new Map<number, Finished>();
 	await forEachAtOnce(reports, async ({ share, attempts }) => {
 		const path = journalPath(sharePath(job.planPath, share), attempts);
 		const journal = await readJournal(path);
@@ -37,8 +33,8 @@ export async function readEntrySums(
 		});
 	});
 	return (share, index) => {
-		const crc32 = journals.get(share)?.get(index);
-		if (crc32 === undefined) throw new Error(`internal error: no entry ${index} of share ${share}`);
-		return { crc32 };
+		const sums = journals.get(share)?.get(index);
+		invariant(sums !== undefined, `the journal of share ${share} lacks entry ${index}`);
+		return sums;
 	};
 }

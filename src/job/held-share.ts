@@ -7,15 +7,9 @@ import { probeWriteMode, type WriteMode } from "../dcp/write-mode.ts";
 import { listIfThere } from "../files/read-file.ts";
 import { replaceFile } from "../files/replace-file.ts";
 import type { Claims } from "./claims.ts";
-import { Journal, journalPath, readJournal } from "./journal.ts";
+import { type Finished, Journal, journalPath, readJournal } from "./journal.ts";
 import type { PreparedJob } from "./prepare.ts";
-import {
-	copyFinished,
-	type Finished,
-	publishFiles,
-	type ShareFiles,
-	stillThere,
-} from "./share-files.ts";
+import { copyFinished, publishFiles, type ShareFiles, stillThere } from "./share-files.ts";
 import type { ShareTurn } from "./share-turns.ts";
 import { makeStateDirectory, shareName, sharePath } from "./state.ts";
 import type { ShareReport, WorkFigures } from "../core/job-summary.ts";

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import type { FinishedEntry } from "../core/ports.ts";
+import type { EntrySums, FinishedEntry } from "../core/ports.ts";
 import { formatLine, hex32, parseLine } from "../files/checked-line.ts";
 import { readTextIfThere } from "../files/read-file.ts";
 import { replaceFile } from "../files/replace-file.ts";
@@ -10,10 +10,11 @@ import { writing } from "../files/writing.ts";
  * The journal of one holder of a share: which entries are durable.
  *
  * Text, one checked line per record (`files/checked-line.ts`). The first is JSON ({@link JournalHeader}); every other is `<index of
- * the entry in the share> <CRC-32 of its data, 8 hex digits>`, written after the data it speaks of was synced. Reading stops at the
+ * the entry in the share> <CRC-32 of its data, 8 hex digits>`, if a hash was asked for ` <64 hex digits>`, and of several stretches ` <where
+ * each ends>,…`; written after the data it speaks of was synced. Reading stops at the
  * first line that does not fit its CRC: what a crash tore off.
  */
-const FORMAT = "hf-stream-dcp journal 2";
+const FORMAT = "hf-stream-dcp journal 3";
 
 /** First line of a journal. */
 export interface JournalHeader {
@@ -23,11 +24,13 @@ export interface JournalHeader {
 	readonly attempt: number;
 }
 
+/** What is known of the data of each finished entry, by index. */
+export type Finished = ReadonlyMap<number, EntrySums>;
+
 /** A journal as it was read. */
 export interface JournalContents {
 	readonly header: JournalHeader;
-	/** CRC-32 of the data of each finished entry, by index. */
-	readonly finished: ReadonlyMap<number, number>;
+	readonly finished: Finished;
 }
 
 /**
@@ -57,14 +60,34 @@ export function parseJournal(text: string): JournalContents | undefined {
 	lines.pop();
 	const header = parseHeader(lines[0] ?? "");
 	if (header === undefined) return undefined;
-	const finished = new Map<number, number>();
+	const finished = new Map<number, EntrySums>();
 	for (const line of lines.slice(1)) {
-		const match = /^(\d+) ([0-9a-f]{8})$/.exec(parseLine(line) ?? "");
-		const index = Number(match?.[1]);
-		if (match === null || index >= header.entries) break;
-		finished.set(index, Number.parseInt(match[2] ?? "", 16));
+		const entry = parseEntry(parseLine(line) ?? "");
+		if (entry === undefined || entry.index >= header.entries) break;
+		const { index, ...sums } = entry;
+		finished.set(index, sums);
 	}
 	return { header, finished };
+}
+
+const ENTRY_PATTERN = /^(\d+) ([0-9a-f]{8})(?: ([0-9a-f]{64})(?: (\d+(?:,\d+)*))?)?$/;
+
+function parseEntry(rest: string): FinishedEntry | undefined {
+	const [matched, index, crc32 = "", hash, ends] = ENTRY_PATTERN.exec(rest) ?? [];
+	if (matched === undefined) return undefined;
+	return {
+		index: Number(index),
+		crc32: Number.parseInt(crc32, 16),
+		...(hash === undefined ? undefined : { hash }),
+		...(ends === undefined ? undefined : { ends: ends.split(",").map(Number) }),
+	};
+}
+
+function formatEntry(index: number, { crc32, hash, ends }: EntrySums): string {
+	let rest = `${index} ${hex32(crc32)}`;
+	if (hash !== undefined) rest += ` ${hash}`;
+	if (ends !== undefined) rest += ` ${ends.join()}`;
+	return formatLine(rest);
 }
 
 /**
@@ -95,7 +118,7 @@ export class Journal implements AsyncDisposable {
 	static async create(path: string, contents: JournalContents): Promise<Journal> {
 		const { header, finished } = contents;
 		const lines = [formatLine(JSON.stringify({ format: FORMAT, ...header }))];
-		for (const [index, crc] of finished) lines.push(formatLine(`${index} ${hex32(crc)}`));
+		for (const [index, sums] of finished) lines.push(formatEntry(index, sums));
 		await replaceFile(path, Buffer.from(lines.join("")));
 		return new Journal(path, await writing("open", path, () => open(path, "a")));
 	}
@@ -107,7 +130,7 @@ export class Journal implements AsyncDisposable {
 	 */
 	async append(entries: readonly FinishedEntry[]): Promise<void> {
 		if (entries.length === 0) return;
-		const lines = entries.map(({ index, crc32 }) => formatLine(`${index} ${hex32(crc32)}`));
+		const lines = entries.map((entry) => formatEntry(entry.index, entry));
 		await writing("write", this.#path, async () => {
 			await this.#handle.appendFile(lines.join(""));
 			await this.#handle.datasync();

@@ -1,12 +1,13 @@
 import { type FileHandle, open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "../checksum/crc32.ts";
-import type { Entry, FinishedEntry } from "../core/ports.ts";
+import type { Entry, EntrySums, FinishedEntry } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import type { PlannedFile } from "../dcp/data-files.ts";
 import { encodePrefix, encodeSuffix, torchSaveFormat } from "../dcp/torch-save.ts";
 import { forEachAtOnce } from "../files/concurrently.ts";
 import { statIfThere, unlessMissing } from "../files/read-file.ts";
+import type { Finished } from "./journal.ts";
 import { findDataFile } from "./output.ts";
 import { syncDirectory } from "../files/sync-directory.ts";
 import { writing } from "../files/writing.ts";
@@ -19,9 +20,6 @@ export interface ShareFiles {
 	readonly files: readonly PlannedFile[];
 	readonly entries: readonly Entry[];
 }
-
-/** CRC-32s of finished entries, by index. */
-export type Finished = ReadonlyMap<number, number>;
 
 /** Copied at a time. */
 const COPY_BYTES = 1024 * 1024;
@@ -56,7 +54,7 @@ export async function copyFinished(
 	to: string,
 	finished: Finished,
 ): Promise<Finished> {
-	const copied = new Map<number, number>();
+	const copied = new Map<number, EntrySums>();
 	const byFile = groupByFile(share, finished);
 	await forEachAtOnce(share.files, async (file) => {
 		const wanted = byFile.get(file.name) ?? [];
@@ -65,7 +63,7 @@ export async function copyFinished(
 		// At its final place nobody writes to it any more.
 		const isFinal = source === join(share.directory, file.name);
 		const good = isFinal ? wanted : await copyFile(share, wanted, source, { file, to });
-		for (const { index, crc32: crc } of good) copied.set(index, crc);
+		for (const { index, ...sums } of good) copied.set(index, sums);
 	});
 	await writing("sync", to, () => syncDirectory(to));
 	return copied;
@@ -76,11 +74,11 @@ function groupByFile(
 	finished: Finished,
 ): ReadonlyMap<string, readonly FinishedEntry[]> {
 	const groups = new Map<string, FinishedEntry[]>();
-	for (const [index, crc] of finished) {
+	for (const [index, sums] of finished) {
 		const { file } = at(entries, index);
 		const group = groups.get(file) ?? [];
 		groups.set(file, group);
-		group.push({ index, crc32: crc });
+		group.push({ ...sums, index });
 	}
 	return groups;
 }

@@ -2,7 +2,7 @@ import { boxNumel } from "../core/box.ts";
 import { invariant } from "../core/errors.ts";
 import { emitTo, type EventListener } from "../core/events.ts";
 import { PAGE_BYTES } from "../core/pages.ts";
-import type { ByteSource, EntrySink, ReshardBackend } from "../core/ports.ts";
+import type { ByteSource, EntrySink, HashOption, ReshardBackend } from "../core/ports.ts";
 import { at } from "../core/shape.ts";
 import { placesOf } from "../plan/places.ts";
 import type { Plan } from "../plan/types.ts";
@@ -14,6 +14,7 @@ import { type LiveTile, liveTile } from "./live-tile.ts";
 import { createPool } from "./pool.ts";
 import type { RunState } from "./run-state.ts";
 import { createTaskScope } from "./task-scope.ts";
+import { EMPTY_HASH } from "./strong-hash.ts";
 import { stageTile } from "./staged-tile.ts";
 import { cutWriteBuffers, layOutWriteBuffers } from "./write-buffers.ts";
 import { writeTile } from "./write-tile.ts";
@@ -24,6 +25,8 @@ export interface RunPlanOptions {
 	readonly source: ByteSource;
 	readonly backend: ReshardBackend;
 	readonly sink: EntrySink;
+	/** Computed of every entry beside its CRC-32. @default "none" */
+	readonly hash?: HashOption | undefined;
 	readonly signal?: AbortSignal | undefined;
 	/** Hears `written` and `entry`; what is received is for the source to tell. */
 	readonly onEvent?: EventListener | undefined;
@@ -102,7 +105,7 @@ function allocateMemory({ plan, backend }: RunPlanOptions): {
 }
 
 function createRunState(options: RunPlanOptions, buffers: readonly Uint8Array[]): RunState {
-	const { plan, source, backend, sink, signal, onEvent } = options;
+	const { plan, source, backend, sink, hash = "none", signal, onEvent } = options;
 	const bufferBytes = at(buffers, 0).length;
 	const scope = createTaskScope(signal);
 	const flush = async (): Promise<boolean> => await scope.run(async () => await sink.flush());
@@ -125,6 +128,7 @@ function createRunState(options: RunPlanOptions, buffers: readonly Uint8Array[])
 		breathe: createBreather(),
 		processor: createPool([true]),
 		begun: new Map(),
+		hash,
 		counters: {
 			fetchedBytes: 0,
 			requests: 0,
@@ -159,7 +163,7 @@ function skippedEntries({ plan, sink, emit }: RunState): SkippedEntries {
 async function finishEmptyEntries(run: RunState, empty: ReadonlySet<number>): Promise<void> {
 	for (const index of empty) {
 		run.scope.signal.throwIfAborted();
-		await run.sink.finish(index, 0);
+		await run.sink.finish(index, 0, run.hash === "none" ? undefined : EMPTY_HASH);
 		run.counters.entries++;
 		run.emit({ kind: "entry", index, resumed: false });
 	}

@@ -1,10 +1,11 @@
 import type { EventListener } from "../core/events.ts";
-import type { ByteSource, EntrySink, ReshardBackend } from "../core/ports.ts";
+import type { ByteSource, EntrySink, HashOption, ReshardBackend } from "../core/ports.ts";
 import type { Places } from "../plan/places.ts";
 import type { Plan } from "../plan/types.ts";
 import type { Flusher } from "./flusher.ts";
 import type { Pool } from "./pool.ts";
 import type { Stretch } from "./stretches.ts";
+import type { HashedPart } from "./strong-hash.ts";
 import type { TaskScope } from "./task-scope.ts";
 
 /** What one execution of a plan works with. */
@@ -28,8 +29,17 @@ export interface RunState {
 	/** Held while a tile is turned into target bytes: one after the other frees staging memory soonest. */
 	readonly processor: Pool<true>;
 	/** What is written of the entries that are begun and not finished, by entry. */
-	readonly begun: Map<number, Stretch[]>;
+	readonly begun: Map<number, BegunEntry>;
+	readonly hash: HashOption;
 	readonly counters: RunCounters;
+}
+
+/** What is written of an entry that is not finished. */
+export interface BegunEntry {
+	/** Sorted, disjoint, not adjacent. */
+	readonly stretches: Stretch[];
+	/** In the order in which they were made; none when no hash is asked for. */
+	readonly parts: HashedPart[];
 }
 
 /** Totals of one execution. */

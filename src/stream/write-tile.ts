@@ -1,4 +1,5 @@
 import { crc32 } from "../checksum/crc32.ts";
+import { runningSha256 } from "../checksum/sha256.ts";
 import { boxNumel } from "../core/box.ts";
 import { itemBytes } from "../core/dtype.ts";
 import { PAGE_BYTES, pageOffset } from "../core/pages.ts";
@@ -10,7 +11,8 @@ import { directRuns, MIN_RUN_BYTES } from "./direct-runs.ts";
 import { locate } from "./locate.ts";
 import type { RunState } from "./run-state.ts";
 import { isPagedEntry, type StagedTile } from "./staged-tile.ts";
-import { addStretch, type Stretch } from "./stretches.ts";
+import { addStretch } from "./stretches.ts";
+import { hashOfParts } from "./strong-hash.ts";
 import { placeIn, windowsOf } from "./windows.ts";
 
 /**
@@ -34,7 +36,14 @@ async function writePart(run: RunState, staged: LoadedTile, part: PlanPart): Pro
 	const entry = at(plan.entries, part.entry);
 	const { expr } = at(plan.tensors, entry.tensor);
 	const start = placeIn(entry.box, part.box) * itemBytes(entry.dtype);
-	const output: PartOutput = { entry: part.entry, start, end: start, crc32: 0, writes: [] };
+	const output: PartOutput = {
+		entry: part.entry,
+		start,
+		end: start,
+		crc32: 0,
+		sha256: run.hash === "none" ? undefined : runningSha256(),
+		writes: [],
+	};
 	try {
 		const ops = locate(pull(expr, part.box), places, staged.ranges);
 		const runs = directRuns(ops);
@@ -56,6 +65,8 @@ interface PartOutput {
 	readonly start: number;
 	end: number;
 	crc32: number;
+	/** `undefined` when none is asked for. */
+	readonly sha256: ReturnType<typeof runningSha256> | undefined;
 	readonly writes: Promise<boolean>[];
 }
 
@@ -146,6 +157,7 @@ function startWrite(
 	const offset = output.end;
 	output.end += bytes.length;
 	output.crc32 = crc32(bytes, output.crc32);
+	output.sha256?.update(bytes);
 	output.writes.push(
 		scope.run(async () => {
 			try {
@@ -164,15 +176,18 @@ function startWrite(
 async function completePart(run: RunState, output: PartOutput): Promise<void> {
 	const written = await Promise.all(output.writes);
 	if (written.includes(false)) return;
-	const stretches: Stretch[] = run.begun.get(output.entry) ?? [];
-	run.begun.set(output.entry, stretches);
-	addStretch(stretches, output);
-	const [whole] = stretches;
+	const begun = run.begun.get(output.entry) ?? { stretches: [], parts: [] };
+	run.begun.set(output.entry, begun);
+	addStretch(begun.stretches, output);
+	const digest = output.sha256?.digest();
+	if (digest !== undefined) begun.parts.push({ end: output.end, digest });
+	const [whole] = begun.stretches;
 	const entry = at(run.plan.entries, output.entry);
 	const dataBytes = boxNumel(entry.box) * itemBytes(entry.dtype);
 	if (whole === undefined || whole.end - whole.start < dataBytes) return;
 	run.begun.delete(output.entry);
-	await run.sink.finish(output.entry, whole.crc32);
+	const strong = run.hash === "none" ? undefined : hashOfParts(begun.parts);
+	await run.sink.finish(output.entry, whole.crc32, strong);
 	run.counters.entries++;
 	run.emit({ kind: "entry", index: output.entry, resumed: false });
 }

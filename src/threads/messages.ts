@@ -1,6 +1,6 @@
 import type { GpuCounters } from "../core/device.ts";
 import type { ProgressEvent } from "../core/events.ts";
-import type { FinishedEntry } from "../core/ports.ts";
+import type { FinishedEntry, HashOption } from "../core/ports.ts";
 import type { WriteMode } from "../dcp/write-mode.ts";
 import type { HubEnvironment } from "../fetch/environment.ts";
 import type { SourceDescription } from "../fetch/reopen-source.ts";
@@ -28,6 +28,8 @@ export interface ThreadTask {
 	readonly maxOpenFiles: number;
 	/** How data files are written. */
 	readonly writeMode: WriteMode;
+	/** What is computed of every entry beside its CRC-32. */
+	readonly hash: HashOption;
 	/** What reshards. A thread that uses a GPU is a process of its own. */
 	readonly device: ThreadDevice;
 }

@@ -1,6 +1,6 @@
 import type { GpuCounters } from "../core/device.ts";
 import type { EventListener } from "../core/events.ts";
-import type { ByteSource, ReshardBackend, WriteCounters } from "../core/ports.ts";
+import type { ByteSource, HashOption, ReshardBackend, WriteCounters } from "../core/ports.ts";
 import { createEntryWriter, type EntryWriterOptions } from "../dcp/entry-writer.ts";
 import type { Plan } from "../plan/types.ts";
 import { createCpuBackend } from "../stream/cpu/backend.ts";
@@ -27,6 +27,8 @@ export interface ShareOptions extends Pick<
 > {
 	readonly plan: Plan;
 	readonly source: ByteSource;
+	/** Computed of every entry beside its CRC-32. */
+	readonly hash: HashOption;
 	/** Makes the back end, which is disposed of at the end. @default that of the CPU */
 	readonly openBackend?: (() => Promise<ReshardBackend>) | undefined;
 	readonly signal?: AbortSignal | undefined;
@@ -42,12 +44,12 @@ export interface ShareOptions extends Pick<
  * aborted.
  */
 export async function runShare(options: ShareOptions): Promise<Omit<ShareSummary, "retries">> {
-	const { plan, source, signal, onEvent, openBackend } = options;
+	const { plan, source, hash, signal, onEvent, openBackend } = options;
 	const started = performance.now();
 	await using backend = openBackend === undefined ? createCpuBackend() : await openBackend();
 	const { entries, files } = plan;
 	await using sink = createEntryWriter({ ...options, entries, files });
-	const summary = await runPlan({ plan, source, backend, sink, signal, onEvent });
+	const summary = await runPlan({ plan, source, backend, sink, hash, signal, onEvent });
 	const seconds = (performance.now() - started) / 1000;
 	return { ...summary, seconds, backend: backend.name, writes: { ...sink.writes } };
 }

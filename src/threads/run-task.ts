@@ -41,7 +41,7 @@ export async function runTask(
 	});
 	/** Has the main thread write down entries. The writer flushes one after the other, so that one answer is awaited at a time. */
 	const record = (finished: readonly FinishedEntry[]): Promise<void> => {
-		const whole = finished.map(({ index, crc32 }) => ({ index: wholeIndex(task, index), crc32 }));
+		const whole = finished.map((entry) => ({ ...entry, index: wholeIndex(task, entry.index) }));
 		return new Promise((resolve, reject) => {
 			answer = (error) => (error === undefined ? resolve() : reject(error));
 			main.tell({ kind: "record", finished: whole });
@@ -95,6 +95,7 @@ async function stream({ task, record, signal, onEvent, device }: Stream): Promis
 		directory,
 		maxOpenFiles,
 		writeMode,
+		hash: task.hash,
 		isFinished: (index) => finished[index] === 1,
 		record,
 		signal,

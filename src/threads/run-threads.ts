@@ -23,7 +23,7 @@ export interface EntryOwner {
 /** What the threads of one machine share. */
 export interface ThreadsOptions extends Pick<
 	ThreadTask,
-	"directory" | "source" | "environment" | "limits" | "device"
+	"directory" | "source" | "environment" | "limits" | "hash" | "device"
 > {
 	readonly shares: readonly PlanShare[];
 	/** Whose journal takes the finished entries. */
@@ -85,7 +85,8 @@ export async function runThreads(options: ThreadsOptions): Promise<readonly Shar
 }
 
 function taskOf(options: ThreadsOptions, index: number): ThreadTask {
-	const { shares, owner, directory, source, environment, limits, connections, device } = options;
+	const { shares, owner, directory, source, environment, limits, hash, connections, device } =
+		options;
 	const share = at(shares, index);
 	return {
 		share,
@@ -96,6 +97,7 @@ function taskOf(options: ThreadsOptions, index: number): ThreadTask {
 		limits,
 		connections: at(connections, index),
 		writeMode: owner.writeMode,
+		hash,
 		device,
 		maxOpenFiles: Math.max(1, Math.floor(defaultMaxOpenFiles() / shares.length)),
 	};

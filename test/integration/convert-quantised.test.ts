@@ -12,6 +12,7 @@ import {
 	type ProgressEvent,
 } from "../../src/index.ts";
 import { mapModel } from "../../src/models/map-model.ts";
+import { checkManifest } from "../support/check-manifest.ts";
 import { evaluateExpr, takeBox } from "../support/naive-expr.ts";
 import { writeFiles } from "../support/open-source-model.ts";
 import {
@@ -96,6 +97,8 @@ describe.each(CASES)("$name", (one) => {
 		// Little memory, so that tensors are cut into tiles.
 		const options = { repo, out, memoryBytes: "16MiB", threads: 1, ...one.options };
 		await convert(parseConvertOptions(options));
+
+		await checkManifest(out);
 
 		const { dtype = "keep", target = "torchtitan", keepQuantized } = one.options;
 		const source = tinySource(one.model);

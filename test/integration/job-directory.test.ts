@@ -15,6 +15,7 @@ import {
 import { createEntryWriter } from "../../src/dcp/entry-writer.ts";
 import { readEntryData } from "../../src/dcp/entry-reader.ts";
 import { joinJob } from "../../src/job/job.ts";
+import { MANIFEST_NAME } from "../../src/manifest/manifest.ts";
 import { dataOf, layOutCheckpoint, writeEntry } from "../support/dcp-checkpoint.ts";
 
 const checkpoint = layOutCheckpoint([
@@ -134,6 +135,7 @@ describe("a finished checkpoint", () => {
 		await writeAll();
 		await writeFile(join(directory, "__7_0.distcp"), "stale");
 		await writeFile(join(directory, "notes.txt"), "mine");
+		await writeFile(join(directory, MANIFEST_NAME), "of another conversion");
 		await writeAll({ overwrite: true });
 		const names = (await readdir(directory)).toSorted();
 		const data = files.map(({ name }) => name).toSorted();

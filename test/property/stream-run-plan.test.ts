@@ -119,18 +119,23 @@ const dataBytes = (plan: Plan): number =>
 
 describe("runPlan", () => {
 	test("writes exactly the right bytes, with either set of kernels, reads each source byte once, keeps the budget", async () => {
+		let ofParts = 0;
 		await fc.assert(
 			fc.asyncProperty(settings, async (chosen) => {
 				const plan = modelPlan(chosen);
 				const files = randomFiles(plan.source);
 				const bytes = memorySource(files);
 				const sink = memorySink(plan);
-				const summary = await runPlan({ plan, source: bytes, backend, sink });
+				const summary = await runPlan({ plan, source: bytes, backend, sink, hash: "sha256" });
 				expect(sink.data).toEqual(expectedData(plan, files));
 				const plain = memorySink(plan);
 				const without = createCpuBackend({ simd: false });
 				await runPlan({ plan, source: memorySource(files), backend: without, sink: plain });
 				expect(plain.data).toEqual(sink.data);
+				expect(plain.hashes.size).toBe(0);
+				// The sink compares each with the data.
+				expect(sink.hashes.size).toBe(plan.entries.length);
+				for (const { ends } of sink.hashes.values()) if (ends !== undefined) ofParts++;
 				expect(sink.durable.size).toBe(plan.entries.length);
 				for (const range of bytes.reads) {
 					expect(range.end - range.start).toBeLessThanOrEqual(chosen.requestBytes);
@@ -158,6 +163,7 @@ describe("runPlan", () => {
 			}),
 			{ numRuns: 16, ...bounded },
 		);
+		expect(ofParts).toBeGreaterThan(0);
 	});
 
 	test("random expressions, cut into small tiles and windows", async () => {

@@ -6,11 +6,13 @@ import type {
 	ByteSource,
 	EntrySink,
 	ReadOptions,
+	StrongHash,
 	WriteCounters,
 } from "../../src/core/ports.ts";
 import type { Source } from "../../src/core/source.ts";
 import { pull } from "../../src/plan/pull.ts";
 import type { Plan } from "../../src/plan/types.ts";
+import { hashOf } from "./check-manifest.ts";
 import { runNaively } from "./naive-pieces.ts";
 
 /** Reproducible bytes. */
@@ -92,12 +94,14 @@ export const NO_WRITES: WriteCounters = {
 	refusals: 0,
 };
 
-/** A sink in memory. Checks its caller: nothing is written twice, only complete entries are finished, with their CRC. */
+/** A sink in memory. Checks its caller: nothing is written twice, only complete entries are finished, with their CRC, and their hash if one is given. */
 export interface MemorySink extends EntrySink {
 	readonly data: readonly Uint8Array[];
 	readonly finished: Set<number>;
 	/** Finished and flushed. */
 	readonly durable: Set<number>;
+	/** Those that were given, by entry. Each was compared with the data. */
+	readonly hashes: ReadonlyMap<number, StrongHash>;
 	/** What the caller did wrong. Kept here as well as thrown: after a first failure nobody hears of a second one. */
 	readonly violations: string[];
 }
@@ -115,6 +119,7 @@ export function memorySink(
 	const written = data.map((bytes) => new Uint8Array(bytes.length));
 	const finished = new Set(resumed);
 	const durable = new Set(resumed);
+	const hashes = new Map<number, StrongHash>();
 	const violations: string[] = [];
 	const check = (isRight: boolean, message: string): void => {
 		if (isRight) return;
@@ -125,6 +130,7 @@ export function memorySink(
 		data,
 		finished,
 		durable,
+		hashes,
 		violations,
 		writes: { ...NO_WRITES, mode },
 		isFinished: (index) => resumed.has(index),
@@ -139,11 +145,16 @@ export function memorySink(
 				data[index]!.set(bytes, offset);
 			});
 		},
-		async finish(index, crc) {
+		async finish(index, crc, strong) {
 			await guarded(faults, "finish", () => {
 				check(!finished.has(index), `entry ${index} is finished twice`);
 				check(!written[index]!.includes(0), `entry ${index} is finished before it is complete`);
 				check(crc === crc32(data[index]!), `entry ${index} has another CRC`);
+				if (strong !== undefined) {
+					const hash = hashOf(data[index]!, strong.ends);
+					check(strong.hash === hash, `entry ${index} has another hash`);
+					hashes.set(index, strong);
+				}
 				finished.add(index);
 			});
 		},

@@ -29,6 +29,8 @@ test("the flags of a conversion", () => {
 
 		Options:
 		  --out <dir>                                    directory of the checkpoint
+		  --hash <hash>                                  of each entry, in the manifest: sha256 or none
+		                                                 (default: sha256)
 		  --overwrite                                    replace a finished checkpoint in --out
 		  --revision <ref>                               branch, tag or commit on the Hub (default: main)
 		  --target <profile>                             key profile of the trainer; listed below (default:

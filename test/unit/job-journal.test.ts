@@ -2,8 +2,10 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import type { EntrySums } from "../../src/core/ports.ts";
 import { Journal, parseJournal, readJournal } from "../../src/job/journal.ts";
 
+const HASH = "0123456789abcdef".repeat(4);
 const header = { entries: 1000, attempt: 3 };
 
 let directory: string;
@@ -15,20 +17,23 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 async function written(): Promise<string> {
-	await using journal = await Journal.create(path, { header, finished: new Map([[7, 0x1234]]) });
+	await using journal = await Journal.create(path, {
+		header,
+		finished: new Map([[7, { crc32: 0x1234 }]]),
+	});
 	await journal.append([
 		{ index: 8, crc32: 0 },
-		{ index: 999, crc32: 0xffff_ffff },
+		{ index: 999, crc32: 0xffff_ffff, hash: HASH },
 	]);
-	await journal.append([{ index: 0, crc32: 5 }]);
+	await journal.append([{ index: 0, crc32: 5, hash: HASH, ends: [16, 24] }]);
 	return readFile(path, "utf8");
 }
 
-const all = new Map([
-	[7, 0x1234],
-	[8, 0],
-	[999, 0xffff_ffff],
-	[0, 5],
+const all = new Map<number, EntrySums>([
+	[7, { crc32: 0x1234 }],
+	[8, { crc32: 0 }],
+	[999, { crc32: 0xffff_ffff, hash: HASH }],
+	[0, { crc32: 5, hash: HASH, ends: [16, 24] }],
 ]);
 
 test("what was appended is read back", async () => {
@@ -67,7 +72,7 @@ test("an index outside the plan ends the journal", async () => {
 		{ index: 1000, crc32: 1 },
 		{ index: 4, crc32: 1 },
 	]);
-	expect(await readJournal(path)).toEqual({ header, finished: new Map([[3, 1]]) });
+	expect(await readJournal(path)).toEqual({ header, finished: new Map([[3, { crc32: 1 }]]) });
 });
 
 test("no file and a file that is no journal are no journal", async () => {

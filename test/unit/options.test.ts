@@ -44,6 +44,7 @@ describe("parseConvertOptions", () => {
 		expect(parseConvertOptions({ repo: "org/name", out: "ckpt" })).toEqual({
 			repo: "org/name",
 			out: "ckpt",
+			hash: "sha256",
 			overwrite: false,
 			worker: { index: 0, count: 1 },
 			takeover: true,

@@ -39,6 +39,7 @@ export function addConvertCommand(program: Command, io: CliIo): Command {
 		)
 		.argument("<repo>", "org/name on the Hub, or a directory with safetensors files")
 		.requiredOption("--out <dir>", "directory of the checkpoint")
+		.option("--hash <hash>", "of each entry, in the manifest: sha256 or none (default: sha256)")
 		.option("--overwrite", "replace a finished checkpoint in --out");
 	return addWorkerFlags(addConversionFlags(command))
 		.addHelpText(
@@ -79,6 +80,7 @@ function readOptions(
 	return parseConvertOptions({
 		...readConversionFlags(repo, values, io.env),
 		out: expandHome(String(values["out"]), io.env),
+		hash: values["hash"],
 		overwrite: values["overwrite"] ?? false,
 		worker: { index, count },
 		localWorkers: isBound ? 1 : local?.count,
