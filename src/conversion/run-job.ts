@@ -8,6 +8,7 @@ import { type HeldShare, openShare } from "../job/held-share.ts";
 import { LIMITS_FOLDER } from "../job/rate-board.ts";
 import type { PreparedJob } from "../job/prepare.ts";
 import { isOwnShare, type ShareTurn, shareTurns, unfinishedShares } from "../job/share-turns.ts";
+import { recordTimeline } from "../job/timeline.ts";
 import { hubEnvironmentOf } from "../inspect.ts";
 import type { ConvertOptions } from "../options.ts";
 import type { ShareFacts } from "../plan/share-facts.ts";
@@ -115,11 +116,21 @@ async function workOn(
 	inputs: RunJobInputs & { readonly onEvent: EventListener },
 ): Promise<WorkedShare> {
 	const started = performance.now();
-	const { job } = inputs;
+	const { job, counts } = inputs;
+	let written = 0;
+	const onEvent: EventListener = (event) => {
+		if (event.kind === "written") written = event.bytes;
+		inputs.onEvent(event);
+	};
+	using timeline = recordTimeline(job.timers, () => [
+		counts.receivedBytes,
+		written,
+		counts.retries,
+	]);
 	await using held = await openShare(job, turn, { ...own, directory: job.options.directory });
 	const isFinished = (entry: number): boolean => held.resumed.has(entry);
 	const threads = planThreads(own, inputs.demand, isFinished);
-	const summaries = await streamShare(held, threads, inputs);
+	const summaries = await streamShare(held, threads, { ...inputs, onEvent });
 	const seconds = (performance.now() - started) / 1000;
 	const sum = (of: (thread: ShareSummary) => number): number =>
 		summaries.reduce((total, thread) => total + of(thread), 0);
@@ -130,6 +141,7 @@ async function workOn(
 		retries: sum(({ retries }) => retries),
 		writtenBytes: sum(({ writtenBytes }) => writtenBytes),
 		entries: sum(({ entries }) => entries),
+		course: timeline.end(),
 	});
 	return {
 		share: turn.share,

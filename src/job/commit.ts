@@ -19,7 +19,7 @@ import { findDataFiles } from "./output.ts";
 import type { PreparedJob } from "./prepare.ts";
 import { removeState, shareName, shareOfName, SUMMARY_NAME } from "./state.ts";
 import type { JobSummary, ShareReport } from "../core/job-summary.ts";
-import { workersOf } from "./summary.ts";
+import { formatSummary, workersOf } from "./summary.ts";
 
 /** What a commit needs beyond the state of the job. */
 export interface CommitInputs {
@@ -96,8 +96,7 @@ async function commitNow(
 	}
 	// First: a directory with `.metadata` says by whom it was made, and what of.
 	await staged?.publish();
-	const text = `${JSON.stringify(summary, undefined, "\t")}\n`;
-	await replaceFile(join(directory, SUMMARY_NAME), Buffer.from(text));
+	await replaceFile(join(directory, SUMMARY_NAME), Buffer.from(formatSummary(summary)));
 	await replaceFile(join(directory, ".metadata"), bytes);
 	// Network file systems keep a file that is open when it is removed, under another name, and so its folder.
 	await claim.fallSilent();

@@ -11,11 +11,15 @@ import { type Finished, Journal, journalPath, readJournal } from "./journal.ts";
 import type { PreparedJob } from "./prepare.ts";
 import { copyFinished, publishFiles, type ShareFiles, stillThere } from "./share-files.ts";
 import type { ShareTurn } from "./share-turns.ts";
+import type { ShareCourse } from "./timeline.ts";
 import { makeStateDirectory, shareName, sharePath } from "./state.ts";
 import type { ShareReport, WorkFigures } from "../core/job-summary.ts";
 
 /** What only the caller of {@link HeldShare.finish} knows. */
-export type ShareResult = Omit<WorkFigures, "resumedEntries">;
+export interface ShareResult extends Omit<WorkFigures, "resumedEntries"> {
+	/** How it went on. */
+	readonly course?: ShareCourse | undefined;
+}
 
 /** A share that this process holds: its files and its journal. Disposal closes the journal; the claim is to be released after it. */
 export interface HeldShare extends AsyncDisposable {
@@ -183,20 +187,21 @@ class OpenShare implements HeldShare {
 		return this.#recording;
 	}
 
-	async finish(result: ShareResult): Promise<void> {
+	async finish({ course, ...figures }: ShareResult): Promise<void> {
 		const count = this.#files.entries.length;
 		invariant(this.#recorded.size === count, `${this.#recorded.size} of ${count} entries finished`);
 		await this.#recording;
 		if (await this.isLost()) throw takenOver(this.share);
 		await publishFiles(this.#files, this.directory);
+		const { claim, isTakenOver } = this.#turn;
+		const facts = { share: this.share, attempts: claim.number, takenOver: isTakenOver };
 		const report: ShareReport = {
-			share: this.share,
+			...facts,
 			worker: this.#job.options.worker.index,
 			host: hostname(),
-			attempts: this.#turn.claim.number,
-			takenOver: this.#turn.isTakenOver,
 			resumedEntries: this.resumed.size,
-			...result,
+			...figures,
+			...(course === undefined ? undefined : { timeline: { ...facts, ...course } }),
 		};
 		const done = join(this.#job.donePath, shareName(this.share));
 		await replaceFile(done, Buffer.from(`${JSON.stringify(report)}\n`));

@@ -13,7 +13,7 @@ import {
 
 /*
  * The shape of the file `hf-stream-dcp.json`, member by member, its rows but for those of entries, of which there may be a million:
- * `read.ts` checks them by hand. `test/unit/manifest-schema.test.ts` compares the two, and writes `docs/manifest.schema.json`.
+ * `read.ts` checks them by hand. `test/unit/manifest-schema.test.ts` compares the two, and keeps `docs/manifest.schema.json` as this says.
  */
 
 const text = v.string();
@@ -192,8 +192,7 @@ export interface ManifestHead extends Omit<Manifest, "source" | "tensors"> {
 	readonly tensors: readonly Omit<ManifestTensor, "entries">[];
 }
 
-/** The file but for `entries` and `sha256`. */
-export const manifestHead: v.GenericSchema<ManifestHead> = v.strictObject({
+const HEAD = {
 	format: v.literal("hf-stream-dcp manifest 1"),
 	tool: text,
 	planVersion: count,
@@ -217,4 +216,27 @@ export const manifestHead: v.GenericSchema<ManifestHead> = v.strictObject({
 	synthesised: list(text),
 	dequantised: list(note),
 	summary,
+} as const;
+
+/** The file but for `entries` and `sha256`. */
+export const manifestHead: v.GenericSchema<ManifestHead> = v.strictObject(HEAD);
+
+const row = [count, shape, shape, count, count, count, count] as const;
+const crc32 = v.pipe(count, v.maxValue(0xffff_ffff));
+
+/** All of the file. Rows end with the last column that has a value. */
+export const manifestFile: v.GenericSchema = v.strictObject({
+	...HEAD,
+	entries: v.array(
+		v.union([
+			v.strictTuple([...row]),
+			v.strictTuple([...row, crc32]),
+			v.strictTuple([...row, crc32, sha256]),
+			v.strictTuple([...row, crc32, sha256, v.pipe(list(count), v.minLength(2))]),
+		]),
+	),
+	sha256,
 });
+
+/** Schemas that contain themselves, by name. */
+export const RECURSIVE: { readonly recipe: v.GenericSchema<Expr> } = { recipe };

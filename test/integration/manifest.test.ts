@@ -87,8 +87,19 @@ describe("the manifest of a conversion", () => {
 		expect(whole.hash).toBe("sha256");
 		const threads = await checkManifest(await runThreads("three-threads", 3));
 		expect(sameInEveryRun(threads)).toEqual(sameInEveryRun(whole));
+		for (const { summary } of [whole, threads]) {
+			const [worker] = summary.workers;
+			const [timeline] = worker!.timelines!;
+			expect(timeline).toMatchObject({ share: 0, attempts: 1, takenOver: false });
+			const { seconds, fetchedBytes, writtenBytes, retries } = worker!;
+			const [end, ...totals] = timeline!.points.at(-1)!;
+			expect(totals).toEqual([fetchedBytes, writtenBytes, retries]);
+			expect(end).toBeLessThanOrEqual(seconds + 0.001);
+			expect(timeline!.begun >= summary.begun && timeline!.ended <= summary.ended).toBe(true);
+		}
 		const stopped = await checkManifest(await runStopped("stopped"));
 		expect(stopped.summary.workers[0]!.resumedEntries).toBeGreaterThan(0);
+		expect(stopped.summary.workers[0]!.timelines![0]!.attempts).toBe(2);
 		expect(sameInEveryRun(stopped)).toEqual(sameInEveryRun(whole));
 	});
 
