@@ -11,6 +11,21 @@ export type {
 	VerifyProgress,
 	VerifyReport,
 } from "./verify/report.ts";
+export { reportOfCheckpoint, reportOfPlan, writeReport } from "./make-report.ts";
+export { renderReport } from "./report/render-report.ts";
+export type {
+	ReportData,
+	ReportEntry,
+	ReportFile,
+	ReportMesh,
+	ReportOrigin,
+	ReportShare,
+	ReportSourceFile,
+	ReportTensor,
+	ReportTimeline,
+	ReportTotals,
+} from "./report/report-data.ts";
+export type { HolderSets } from "./plan/holder-sets.ts";
 export {
 	type ConversionOptions,
 	type ConvertOptions,

@@ -8,6 +8,7 @@ import { addFamilyCommand } from "./commands/family-command.ts";
 import { addInspectCommand } from "./commands/inspect-command.ts";
 import { addPlanCommand } from "./commands/plan-command.ts";
 import { addVerifyCommand } from "./commands/verify-command.ts";
+import { addReportCommand } from "./commands/report-command.ts";
 import { normaliseArguments } from "./flags.ts";
 import { examplesHelp, referenceHelp } from "./help.ts";
 import type { CliIo } from "./io.ts";
@@ -39,6 +40,7 @@ export function createProgram(io: CliIo, format: LogFormat = "text"): Command {
 	addPlanCommand(program, io);
 	addInspectCommand(program, io);
 	addVerifyCommand(program, io);
+	addReportCommand(program, io);
 	addFamilyCommand(program, io);
 	addDoctorCommand(program, io);
 	addDemoCommand(program, io);

@@ -1,5 +1,6 @@
 import type { Coverage, Plan, Preparation } from "../index.ts";
 import { formatBytes, formatCount, formatMemory, formatTable, plural } from "./format.ts";
+import { recordJson } from "./record-json.ts";
 import { deviceRows } from "./render-device.ts";
 import { originRows } from "./render-origin.ts";
 import { firstOf, summariseNotes } from "./summarise-notes.ts";
@@ -132,30 +133,11 @@ export function renderPlan(preparation: Preparation): string {
 }
 
 /**
- * The plan as JSON, in pieces: one line per tensor, entry and tile, since the whole may be longer than a string can be.
- * The same plan gives the same bytes.
+ * The plan as JSON, in pieces, as {@link recordJson} makes them.
  *
  * @yields Text to be written one after the other.
  */
 export function* planJson(preparation: Preparation): Generator<string> {
 	const { plan, ...rest } = preparation;
-	const record: { readonly [key: string]: unknown } = { ...plan, ...rest };
-	let separator = "{\n";
-	for (const [key, value] of Object.entries(record)) {
-		if (value === undefined) continue;
-		yield `${separator}${JSON.stringify(key)}: `;
-		separator = ",\n";
-		if (Array.isArray(value) && value.length > 0) yield* arrayJson(value);
-		else yield JSON.stringify(value);
-	}
-	yield "\n}\n";
-}
-
-function* arrayJson(items: readonly unknown[]): Generator<string> {
-	let separator = "[\n";
-	for (const item of items) {
-		yield `${separator}${JSON.stringify(item)}`;
-		separator = ",\n";
-	}
-	yield "\n]";
+	yield* recordJson({ ...plan, ...rest });
 }

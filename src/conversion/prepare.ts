@@ -18,6 +18,9 @@ import { checkpointIndexOf } from "../plan/checkpoint-index.ts";
 import { type Coverage, coverageOf } from "../plan/coverage.ts";
 import { shareOf } from "../plan/share.ts";
 import type { Balance } from "../plan/share-facts.ts";
+import { type HolderSets, holderSetsOf } from "../plan/holder-sets.ts";
+import type { ReportMesh } from "../report/report-data.ts";
+import { meshesOf } from "./report-meshes.ts";
 import { type PlannedWorker, plannedWorkersOf } from "./planned-workers.ts";
 import type { Plan } from "../plan/types.ts";
 import type { DeviceChoice } from "../threads/choose-device.ts";
@@ -54,6 +57,10 @@ export interface Preparation extends AsyncDisposable {
 	readonly device: DeviceChoice;
 	/** What the user should know of the source, one sentence each. */
 	readonly warnings: readonly string[];
+	/** The mesh, and that of the routed experts where it is another; empty for a layout that does not come from a mesh. */
+	readonly meshes: readonly ReportMesh[];
+	/** Which ranks hold each entry of the plan. */
+	readonly holders: () => HolderSets;
 }
 
 /** What a conversion would be: as a job of how many workers. */
@@ -99,6 +106,8 @@ export async function prepareConversion(input: PrepareOptions): Promise<Preparat
 		threadsReason: threads.reason,
 		device: await chooseDeviceFor(options, first, demand, { gpu, mayLook: false, workers: 1 }),
 		warnings: opened.warnings,
+		meshes: choice.kind === "mesh" ? meshesOf(choice.parallelism) : [],
+		holders: () => holderSetsOf(plan, layout),
 		[Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
 	};
 }

@@ -14,7 +14,9 @@ test("the npm package holds the program and its documents, and nothing else", as
 	const [packed] = JSON.parse(stdout) as { readonly files: { readonly path: string }[] }[];
 	const paths = packed?.files.map(({ path }) => path) ?? [];
 	const kernels = "dist/src/stream/wasm/kernels.wasm";
-	for (const path of ["dist/bin/hf-stream-dcp.js", "dist/src/index.d.ts", "docs/cli.md", kernels]) {
+	const page = ["dist/src/report/page.js", "dist/src/report/page.css"];
+	const code = ["dist/bin/hf-stream-dcp.js", "dist/src/index.d.ts"];
+	for (const path of [...code, "docs/cli.md", kernels, ...page]) {
 		expect(paths).toContain(path);
 	}
 	expect(paths.filter((path) => !/^(?:dist|docs|man)\//.test(path)).toSorted()).toEqual([

@@ -34,9 +34,13 @@ test("the public names", () => {
 		  "parseSize",
 		  "prepareConversion",
 		  "readManifest",
+		  "renderReport",
+		  "reportOfCheckpoint",
+		  "reportOfPlan",
 		  "verifyAgainstCheckpoint",
 		  "verifyAgainstSource",
 		  "verifyCheckpoint",
+		  "writeReport",
 		]
 	`);
 });

@@ -1,9 +1,11 @@
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 
-/** Tests run on the sources: the kernels they load must be those of the sources too. */
+/** Tests run on the sources: the kernels they load, and the page they open, must be those of the sources too. */
 export function setup(): void {
-	execFileSync(process.execPath, [join(import.meta.dirname, "../../scripts/build-kernels.mjs")], {
-		stdio: "inherit",
-	});
+	for (const script of ["build-kernels.mjs", "build-page.mjs"]) {
+		execFileSync(process.execPath, [join(import.meta.dirname, "../../scripts", script)], {
+			stdio: "inherit",
+		});
+	}
 }
