@@ -78,6 +78,14 @@ export const torchSaveFormat: EntryFormat = {
 	},
 };
 
+/**
+ * Where the records of an entry lie, from its start: the pickle, three that describe the file, the data, the version, the
+ * serialization id.
+ */
+export function entryRecords(dtype: Dtype, shape: Shape): readonly ZipRecord[] {
+	return layOut(dtype, shape).records;
+}
+
 /** The bytes before the data: everything that is known without it. */
 export function encodePrefix(dtype: Dtype, shape: Shape): Uint8Array {
 	const { pickle, records } = layOut(dtype, shape);

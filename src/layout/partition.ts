@@ -33,8 +33,8 @@ export function assertPartition(
 	);
 }
 
-/** Two boxes that share elements. Looks along the axis with the most cuts, so that few are open at once. */
-function findOverlap(boxes: readonly Box[]): readonly [Box, Box] | undefined {
+/** Two of `boxes` that share elements. Looks along the axis with the most cuts, so that few are open at once. */
+export function findOverlap(boxes: readonly Box[]): readonly [Box, Box] | undefined {
 	const [first] = boxes;
 	if (first === undefined || boxes.length === 1) return undefined;
 	const axes = first.size.map((_, axis) => new Set(boxes.map((box) => at(box.offset, axis))).size);
