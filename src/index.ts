@@ -1,6 +1,10 @@
 export { convert } from "./conversion/convert.ts";
 export { type Preparation, type PrepareOptions, prepareConversion } from "./conversion/prepare.ts";
 export type { ConvertSummary, FoundSummary } from "./conversion/summary.ts";
+export { lintCheckpoint, type LintReport } from "./conversion/lint-checkpoint.ts";
+export type { TrainerKeys } from "./conversion/lint-trainer.ts";
+export type { LoadCosts, Spread } from "./lint/lint-index.ts";
+export type { LintFinding, LintKind, RankCost, TensorCost } from "./lint/types.ts";
 export { inspectCheckpoint, inspectSource } from "./inspect.ts";
 export { verifyCheckpoint, type VerifyOptions } from "./verify-checkpoint.ts";
 export type { VerifyLevel } from "./verify/entry-check.ts";
@@ -34,10 +38,16 @@ export {
 	DEFAULT_MEMORY_BYTES,
 	DEFAULT_TARGET,
 	type Environment,
+	type LintOptions,
 	type WorkerIdentity,
 } from "./options.ts";
 export { parseSize } from "./option-fields.ts";
-export { type OptionIssue, parseConversionOptions, parseConvertOptions } from "./parse-options.ts";
+export {
+	type OptionIssue,
+	parseConversionOptions,
+	parseConvertOptions,
+	parseLintOptions,
+} from "./parse-options.ts";
 export { listFamilies, listTargets } from "./models/map-model.ts";
 export {
 	checkFamily,

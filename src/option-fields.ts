@@ -59,7 +59,11 @@ export const degree: Field<number> = wholeNumber(
 	(value) => value >= 1,
 	"a whole number of at least 1",
 );
-const count = wholeNumber((value) => value >= 0, "a whole number of at least 0");
+/** A whole number that may be 0. */
+export const count: Field<number> = wholeNumber(
+	(value) => value >= 0,
+	"a whole number of at least 0",
+);
 const shardDegree = wholeNumber(
 	(value) => value >= 1 || value === -1,
 	"a whole number of at least 1, or -1 for the ranks that are left",
@@ -206,4 +210,15 @@ export const hash: Field<HashOption> = v.picklist(["sha256", "none"], "expected 
 export const device: Field<DeviceOption> = v.picklist(
 	DEVICES,
 	`expected one of ${DEVICES.join(", ")}`,
+);
+
+const FACTOR_MESSAGE = "expected a number of at least 1";
+
+/** How many times something else, also as text. */
+export const factor: Field<number> = v.pipe(
+	v.union(
+		[v.number(), v.pipe(v.string(), v.regex(/^\d+(\.\d+)?$/), v.transform(Number))],
+		FACTOR_MESSAGE,
+	),
+	v.minValue(1, FACTOR_MESSAGE),
 );

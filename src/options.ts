@@ -91,6 +91,38 @@ export interface ConvertOptions extends ConversionOptions {
 	readonly ranks?: readonly number[] | undefined;
 }
 
+/** A checkpoint, and the job that is to load it. */
+export interface LintOptions extends Pick<
+	ConversionOptions,
+	| "revision"
+	| "family"
+	| "target"
+	| "dtype"
+	| "like"
+	| "layout"
+	| "environment"
+	| "signal"
+	| "onEvent"
+> {
+	/** Of the checkpoint: any that torch's DCP or this program wrote. */
+	readonly directory: string;
+	/** Mesh of the job. @default what the checkpoint was made for */
+	readonly parallelism?: ParallelismInput | undefined;
+	/**
+	 * Repository or directory of the model, whose headers say which keys, shapes and dtypes the trainer has. @default what the checkpoint's
+	 * manifest says; without one, its own tensors
+	 */
+	readonly model?: string | undefined;
+	/** What stands in the checkpoint before the names of the model: `model.`. @default nothing */
+	readonly prefix?: string | undefined;
+	/** A rank that reads more than this many times what it needs is an error. @default none */
+	readonly maxAmplification?: number | undefined;
+	/** Buffer of Python's file reader, bytes. @default the block size of the file system, as Python does up to 3.13 */
+	readonly readBufferBytes?: number | undefined;
+	/** A rank whose costs are wanted tensor by tensor. */
+	readonly rank?: number | undefined;
+}
+
 /** One of the workers of a job. */
 export interface WorkerIdentity {
 	/** From 0. */

@@ -9,6 +9,7 @@ import {
 	DEFAULT_LEASE_SECONDS,
 	DEFAULT_MEMORY_BYTES,
 	type Environment,
+	type LintOptions,
 } from "./options.ts";
 
 /** Most connections that are accepted; beyond it the sockets cost more than they bring. */
@@ -64,6 +65,26 @@ const ConvertOptionsSchema: v.GenericSchema<unknown, ConvertOptions> = v.strictO
 	ranks: v.optional(fields.ranks),
 });
 
+/** Accepts everything {@link parseLintOptions} accepts. */
+const LintOptionsSchema: v.GenericSchema<unknown, LintOptions> = v.strictObject({
+	directory: fields.nonEmptyText("the directory of a checkpoint"),
+	model: v.optional(fields.nonEmptyText("a Hub repository such as org/name, or a directory")),
+	revision: conversionEntries.revision,
+	family: conversionEntries.family,
+	target: conversionEntries.target,
+	dtype: conversionEntries.dtype,
+	parallelism: conversionEntries.parallelism,
+	like: conversionEntries.like,
+	layout: conversionEntries.layout,
+	prefix: v.optional(fields.nonEmptyText("what stands before the keys, such as model.")),
+	maxAmplification: v.optional(fields.factor),
+	readBufferBytes: v.optional(fields.memoryBytes),
+	rank: v.optional(fields.count),
+	environment: conversionEntries.environment,
+	signal: conversionEntries.signal,
+	onEvent: conversionEntries.onEvent,
+});
+
 /** One thing that is wrong with options: `{ path: "parallelism.tp", message: "expected …" }`; in `facts.issues`. */
 export interface OptionIssue {
 	/** Dots between keys; empty for the options as a whole. */
@@ -85,8 +106,11 @@ function toIssue(issue: v.BaseIssue<unknown>): OptionIssue {
 	return { path, message: `${issue.message}, got ${got}` };
 }
 
+/** What decides the layout. */
+type LayoutOptions = Pick<LintOptions, "like" | "layout" | "parallelism">;
+
 /** A second thing that decides the layout: the path is that of the option which is one too many. */
-function secondLayout({ like, layout, parallelism }: ConversionOptions): OptionIssue | undefined {
+function secondLayout({ like, layout, parallelism = {} }: LayoutOptions): OptionIssue | undefined {
 	if (like !== undefined && layout !== undefined) {
 		const message = "the layout is taken from a checkpoint already; leave one of the two out";
 		return { path: "layout", message };
@@ -98,10 +122,7 @@ function secondLayout({ like, layout, parallelism }: ConversionOptions): OptionI
 	return { path: `parallelism.${mesh}`, message };
 }
 
-function parse<T extends ConversionOptions>(
-	schema: v.GenericSchema<unknown, T>,
-	input: unknown,
-): T {
+function parse<T extends LayoutOptions>(schema: v.GenericSchema<unknown, T>, input: unknown): T {
 	const result = v.safeParse(schema, input);
 	const second = result.success ? secondLayout(result.output) : undefined;
 	if (result.success && second === undefined) return result.output;
@@ -127,4 +148,13 @@ export function parseConversionOptions(input: unknown): ConversionOptions {
  */
 export function parseConvertOptions(input: unknown): ConvertOptions {
 	return parse(ConvertOptionsSchema, input);
+}
+
+/**
+ * Checks what `lintCheckpoint` is asked, as {@link parseConversionOptions} does; `maxAmplification` may be text.
+ *
+ * @throws {HfStreamDcpError} `OPTIONS_INVALID` with the path of every wrong option; `facts.issues` is an {@link OptionIssue}[].
+ */
+export function parseLintOptions(input: unknown): LintOptions {
+	return parse(LintOptionsSchema, input);
 }

@@ -157,13 +157,27 @@ export function addFamilyFlags(command: Command): Command {
 		.addOption(suggest(family, () => namesOf(listFamilies())));
 }
 
-function withValues(flags: string, help: string, values: readonly string[]): Option {
+/** An option of which a shell completes these values. */
+export function withValues(flags: string, help: string, values: readonly string[]): Option {
 	return suggest(new Option(flags, help), () => values);
+}
+
+/** Adds the flags of the mesh and of what stands in for it. */
+export function addMeshFlags(command: Command): Command {
+	command.configureHelp({ optionTerm: helpTerm });
+	for (const flag of LAYOUT_FLAGS) command.addOption(shortOption(flag));
+	for (const [flags, help] of LAYOUT_SOURCES) {
+		command.addOption(new Option(flags, help).helpGroup("Instead of a mesh:"));
+	}
+	for (const flag of LAYOUT_FLAGS) {
+		const option = longOption(flag);
+		if (option !== undefined) command.addOption(option);
+	}
+	return command;
 }
 
 /** Adds the flags that decide a plan. */
 export function addConversionFlags(command: Command): Command {
-	command.configureHelp({ optionTerm: helpTerm });
 	addFamilyFlags(command)
 		.addOption(
 			withValues("--dtype <dtype>", "keep, bfloat16, float16 or float32 (default: keep)", [
@@ -194,15 +208,7 @@ export function addConversionFlags(command: Command): Command {
 				"auto",
 			]),
 		);
-	for (const flag of LAYOUT_FLAGS) command.addOption(shortOption(flag));
-	for (const [flags, help] of LAYOUT_SOURCES) {
-		command.addOption(new Option(flags, help).helpGroup("Instead of a mesh:"));
-	}
-	for (const flag of LAYOUT_FLAGS) {
-		const option = longOption(flag);
-		if (option !== undefined) command.addOption(option);
-	}
-	return addLogFlags(command);
+	return addLogFlags(addMeshFlags(command));
 }
 
 /** Adds the flags that decide what is written to stderr. */
@@ -294,6 +300,9 @@ const FLAG_OF_OPTION: { readonly [path: string]: string } = {
 	memoryBytes: "--memory",
 	keepQuantized: "--keep-quantized",
 	leaseSeconds: "--lease",
+	maxAmplification: "--max-amplification",
+	readBufferBytes: "--read-buffer",
+	directory: "<directory>",
 };
 
 /** The flag a person typed for the option at `path`: `--tp` for `parallelism.tp`. */

@@ -6,6 +6,7 @@ import { addDemoCommand } from "./commands/demo-command.ts";
 import { addDoctorCommand } from "./commands/doctor-command.ts";
 import { addFamilyCommand } from "./commands/family-command.ts";
 import { addInspectCommand } from "./commands/inspect-command.ts";
+import { addLintCommand } from "./commands/lint-command.ts";
 import { addPlanCommand } from "./commands/plan-command.ts";
 import { addVerifyCommand } from "./commands/verify-command.ts";
 import { addReportCommand } from "./commands/report-command.ts";
@@ -41,6 +42,7 @@ export function createProgram(io: CliIo, format: LogFormat = "text"): Command {
 	addInspectCommand(program, io);
 	addVerifyCommand(program, io);
 	addReportCommand(program, io);
+	addLintCommand(program, io);
 	addFamilyCommand(program, io);
 	addDoctorCommand(program, io);
 	addDemoCommand(program, io);
