@@ -74,6 +74,14 @@ export type OracleJob =
 				readonly fsdp: number;
 			}[];
 	  }
+	/** Saves and loads state dicts, one after the other in the same ranks, and tells what torch read, raised and got wrong. */
+	| {
+			readonly kind: "lint";
+			readonly world_size: number;
+			/** Where what is only for warming up goes. */
+			readonly folder: string;
+			readonly steps: readonly LintStep[];
+	  }
 	/** Saves tiny models that feel every tensor: `tiny_models.py`; `options` are those of `save_pretrained`. */
 	| {
 			readonly kind: "tiny";
@@ -138,6 +146,35 @@ export type QuantisedJob =
 			readonly ours: string;
 	  }
 	| { readonly kind: "read_mxfp4"; readonly shape: readonly number[]; readonly folder: string };
+
+/** A tensor of a state dict: placed on a mesh of all ranks, or whole on each. */
+export interface LintTensor {
+	readonly shape: readonly number[];
+	readonly dtype: string;
+	readonly mesh?: readonly number[];
+	readonly placements?: readonly string[];
+}
+
+/** A state dict that is saved or loaded. */
+export interface LintStep {
+	readonly do: "save" | "load";
+	readonly checkpoint: string;
+	readonly tensors: { readonly [fqn: string]: LintTensor };
+	readonly objects?: { readonly [fqn: string]: unknown };
+	/** Options of `FileSystemWriter`, and of `dcp.save`. */
+	readonly writer?: { readonly [option: string]: unknown };
+	readonly options?: { readonly [option: string]: unknown };
+}
+
+/** What a load did on one rank. */
+export interface LintRankReport {
+	/** That the operating system read for it, `.metadata` included. */
+	readonly bytes: number;
+	/** Of the first rank that failed. */
+	readonly raised: { readonly type: string; readonly message: string } | null;
+	/** Keys that then hold something else than was saved. */
+	readonly wrong: readonly string[];
+}
 
 /** How elements compare. */
 export interface BitsReport {
@@ -262,6 +299,12 @@ interface OracleAnswers {
 	/** Elements that are written in each row, and whether they are the first ones of it. */
 	readonly read_mxfp4: { readonly per_row: readonly number[]; readonly first: boolean };
 	readonly "mtp-logits": LogitsReport;
+	/** Of each step and rank; `null` for a step that saves. */
+	readonly lint: {
+		readonly steps: readonly (readonly (LintRankReport | null)[])[];
+		/** Of Python's buffered reader. */
+		readonly bufferBytes: number;
+	};
 }
 
 /** One Python process with torch imported once; answers jobs in the order they are asked. */

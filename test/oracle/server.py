@@ -14,6 +14,7 @@ import torch
 import adapters
 import expected
 import fsdp2
+import lint
 import load_dtensor
 import quantised
 import storable
@@ -33,6 +34,7 @@ JOBS = {
     "load": load_dtensor.load,
     "fsdp2": fsdp2.load_fsdp2,
     "storable": storable.try_cases,
+    "lint": lint.lint,
     "train": trainer.train,
     "resume": trainer.resume,
     "fake": trainer.fake,
