@@ -30,6 +30,26 @@ export type {
 	ReportTotals,
 } from "./report/report-data.ts";
 export type { HolderSets } from "./plan/holder-sets.ts";
+export { inspectTensor } from "./conversion/inspect/inspect-tensor.ts";
+export type {
+	InspectedSource,
+	InspectedTensor,
+	InspectTensorOptions,
+	StoredPiece,
+} from "./conversion/inspect/inspected-tensor.ts";
+export type { Complex, ElementValue } from "./values/elements.ts";
+export type { Comparison } from "./values/compare.ts";
+export type { MeasuredTensor } from "./values/measure.ts";
+export type { ReadCounters } from "./values/joined-reads.ts";
+export type { ShownElements } from "./values/shown-elements.ts";
+export type { TensorStatistics } from "./values/statistics.ts";
+export {
+	type ModuleNode,
+	moduleTree,
+	type TreeItem,
+	type TreeTensor,
+} from "./values/module-tree.ts";
+export { type DirectoryKind, directoryKind } from "./checkpoint/directory-kind.ts";
 export {
 	type ConversionOptions,
 	type ConvertOptions,

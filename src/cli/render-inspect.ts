@@ -1,9 +1,6 @@
-import type { CheckpointTensor, Entry, ReadCheckpoint, Source } from "../index.ts";
+import type { CheckpointTensor, ReadCheckpoint, Source } from "../index.ts";
 import { formatBytes, formatCount, formatTable, plural } from "./format.ts";
-
-function shape(sizes: readonly number[]): string {
-	return `[${sizes.join(", ")}]`;
-}
+import { describeChunks, formatSizes, storedBytes } from "./inspect/tree-items.ts";
 
 function truncated(total: number, limit: number, what: string): string[] {
 	return total > limit
@@ -15,24 +12,12 @@ function section(title: string, table: string, notes: readonly string[]): string
 	return [title, table, ...notes].filter((part) => part !== "").join("\n");
 }
 
-/** `8 × [64, 5120]`; `8 × ≤ [64, 5120]` when some are smaller than the first. */
-function describeChunks(entries: readonly Entry[]): string {
-	const sizes = new Set(entries.map(({ box }) => shape(box.size)));
-	const [first] = sizes;
-	if (first === undefined) return "none";
-	return `${formatCount(entries.length)} × ${sizes.size > 1 ? "≤ " : ""}${first}`;
-}
-
-function storedBytes(entries: readonly { readonly length: number }[]): number {
-	return entries.reduce((sum, { length }) => sum + length, 0);
-}
-
 function tensorRow({ fqn, dtype, shape: sizes, entries }: CheckpointTensor): string[] {
 	const files = new Set(entries.map(({ file }) => file));
 	return [
 		fqn,
 		dtype,
-		shape(sizes),
+		formatSizes(sizes),
 		describeChunks(entries),
 		String(files.size),
 		formatBytes(storedBytes(entries)),
@@ -58,6 +43,22 @@ export function renderCheckpoint(checkpoint: ReadCheckpoint, limit: number): str
 		],
 		[4, 5],
 	);
+	const sections = [
+		section(summary, "", []),
+		section("", tensorTable, truncated(tensors.length, limit, "tensor")),
+		renderCheckpointFiles(checkpoint, limit),
+	];
+	if (objects.length > 0) {
+		const rows = objects.slice(0, limit).map(({ fqn, length }) => [fqn, formatBytes(length)]);
+		const objectTable = formatTable([["object (not unpickled)", "stored"], ...rows], [1]);
+		sections.push(section("", objectTable, truncated(objects.length, limit, "object")));
+	}
+	return sections.join("\n\n");
+}
+
+/** The files that a checkpoint's metadata names, as a table of at most `limit` rows. */
+export function renderCheckpointFiles(checkpoint: ReadCheckpoint, limit: number): string {
+	const { tensors, files } = checkpoint;
 	const perFile = new Map<string, number>();
 	for (const { file } of tensors.flatMap(({ entries }) => entries)) {
 		perFile.set(file, (perFile.get(file) ?? 0) + 1);
@@ -75,17 +76,7 @@ export function renderCheckpoint(checkpoint: ReadCheckpoint, limit: number): str
 		],
 		[1, 2],
 	);
-	const sections = [
-		section(summary, "", []),
-		section("", tensorTable, truncated(tensors.length, limit, "tensor")),
-		section("", fileTable, truncated(files.length, limit, "file")),
-	];
-	if (objects.length > 0) {
-		const rows = objects.slice(0, limit).map(({ fqn, length }) => [fqn, formatBytes(length)]);
-		const objectTable = formatTable([["object (not unpickled)", "stored"], ...rows], [1]);
-		sections.push(section("", objectTable, truncated(objects.length, limit, "object")));
-	}
-	return sections.join("\n\n");
+	return section("", fileTable, truncated(files.length, limit, "file"));
 }
 
 /** A model repository's tensors and files as tables, at most `limit` rows each; no line break at the end. */
@@ -100,13 +91,22 @@ export function renderSource(source: Source, limit: number): string {
 				.map(({ name, dtype, shape: sizes, file, begin, end }) => [
 					name,
 					dtype,
-					shape(sizes),
+					formatSizes(sizes),
 					file,
 					formatBytes(end - begin),
 				]),
 		],
 		[4],
 	);
+	return [
+		`${source.repo} @ ${source.commit}\n${plural(tensors.length, "tensor")}, ${plural(files.length, "file")}, ${formatBytes(total)} of weights`,
+		section("", tensorTable, truncated(tensors.length, limit, "tensor")),
+		renderSourceFiles(source, limit),
+	].join("\n\n");
+}
+
+/** A model's files as a table of at most `limit` rows. */
+export function renderSourceFiles({ files }: Source, limit: number): string {
 	const fileTable = formatTable(
 		[
 			["file", "size"],
@@ -114,9 +114,5 @@ export function renderSource(source: Source, limit: number): string {
 		],
 		[1],
 	);
-	return [
-		`${source.repo} @ ${source.commit}\n${plural(tensors.length, "tensor")}, ${plural(files.length, "file")}, ${formatBytes(total)} of weights`,
-		section("", tensorTable, truncated(tensors.length, limit, "tensor")),
-		section("", fileTable, truncated(files.length, limit, "file")),
-	].join("\n\n");
+	return section("", fileTable, truncated(files.length, limit, "file"));
 }

@@ -177,8 +177,14 @@ describe("planning", () => {
 });
 
 describe("inspecting", () => {
-	test("shows a checkpoint's tensors, chunks and files", async () => {
-		const { code, stdout } = await run("inspect", finished, "--limit", "3");
+	test("shows a checkpoint's modules, tensors, chunks and files", async () => {
+		const tree = await run("inspect", finished);
+		expect(tree.code).toBe(0);
+		expect(tree.stdout).toContain(`made of ${MODEL.id} @ `);
+		expect(tree.stdout).toMatch(
+			/tok_embeddings\.weight +1\.05M +2\.11 MB +bfloat16 +\[4096, 256\] +8 × \[512, 256\]/,
+		);
+		const { code, stdout } = await run("inspect", finished, "--flat", "--limit", "3");
 		expect(code).toBe(0);
 		expect(stdout).toMatch(/^49 tensors, 334 chunks, 8 files, /);
 		expect(stdout).toMatch(
@@ -193,7 +199,7 @@ describe("inspecting", () => {
 	});
 
 	test("shows a repository's tensors", async () => {
-		const { code, stdout } = await run("inspect", MODEL.id, "--limit", "0");
+		const { code, stdout } = await run("inspect", MODEL.id, "--flat", "--limit", "0");
 		expect(code).toBe(0);
 		expect(stdout).toContain("57 tensors, 4 files");
 		expect(stdout).toContain("language_model.model.layers.1.feed_forward.experts.gate_up_proj");
@@ -267,7 +273,9 @@ describe("the demo", () => {
 		const first = await runCli(["demo", "--out", out], env);
 		expect(first.stderr).toBe("");
 		expect(first.code).toBe(0);
-		expect(first.stdout).toMatch(/tok_embeddings\.weight +bfloat16 +\[4096, 256\]/);
+		expect(first.stdout).toMatch(
+			/tok_embeddings\.weight +1\.05M +2\.11 MB +bfloat16 +\[4096, 256\]/,
+		);
 		expect((await runCli(["demo", "--out", out], env)).code).toBe(0);
 
 		const refused = await runCli(["demo", "--out", finished], env);

@@ -11,14 +11,12 @@ import { expandHome } from "../expand-home.ts";
 import { addLogFlags, type FlagValues } from "../flags.ts";
 import { examplesHelp, exitCodeHelp } from "../help.ts";
 import type { CliIo } from "../io.ts";
+import { showCheckpoint } from "../inspect/show-checkpoint.ts";
+import { readView } from "../inspect/view.ts";
 import { runConvert } from "./convert-command.ts";
-import { showCheckpoint } from "./inspect-command.ts";
 
 /** The mesh of the demo: 8 ranks, every kind of cut. */
 const MESH = { dpShard: 4, tp: 2, ep: 4 } as const;
-
-/** Rows of each table that the demo ends with. */
-const SHOWN_ROWS = 12;
 
 /** Lies beside a checkpoint of the demo and holds the SHA-256 of its `.metadata`: the demo replaces nothing else. */
 const MARKER = ".hf-stream-dcp-demo";
@@ -72,8 +70,8 @@ async function runDemo(io: CliIo, out: string, values: FlagValues): Promise<void
 		await runConvert(io, options, values);
 		await writeFile(join(out, MARKER), await metadataDigest(out));
 		if (isText) {
-			io.stdout.write(`\n  hf-stream-dcp inspect ${out} --limit ${SHOWN_ROWS}\n\n`);
-			await showCheckpoint(io, out, SHOWN_ROWS, false);
+			io.stdout.write(`\n  hf-stream-dcp inspect ${out}\n\n`);
+			await showCheckpoint(io, out, readView({}));
 		}
 	} finally {
 		await rm(home, { recursive: true, force: true });

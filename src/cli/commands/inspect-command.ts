@@ -1,147 +1,81 @@
-import { readdirSync } from "node:fs";
-import { resolve } from "node:path";
 import type { Command } from "commander";
-import {
-	HfStreamDcpError,
-	inspectCheckpoint,
-	inspectSource,
-	parseConversionOptions,
-	STATE_NAME,
-} from "../../index.ts";
+import { directoryKind, HfStreamDcpError } from "../../index.ts";
 import { addLogFlags, type FlagValues } from "../flags.ts";
 import { expandHome } from "../expand-home.ts";
 import { examplesHelp, exitCodeHelp } from "../help.ts";
-import { watchInterrupts } from "../interrupt.ts";
+import { showCheckpoint } from "../inspect/show-checkpoint.ts";
+import { showSource } from "../inspect/show-source.ts";
+import { isTensorAsked, showTensor } from "../inspect/show-tensor.ts";
+import { DEFAULT_LIMIT, DEFAULT_TREE_LIMIT, readView } from "../inspect/view.ts";
 import type { CliIo } from "../io.ts";
-import { openProgress } from "../open-progress.ts";
-import { renderCheckpoint, renderSource } from "../render-inspect.ts";
 
-/** Rows of each table when `--limit` is not given. */
-const DEFAULT_LIMIT = 40;
-
-/** Adds `inspect`, which shows what a checkpoint or a model repository holds. */
+/** Adds `inspect`, which shows what a checkpoint or a model repository holds, and the values of its tensors. */
 export function addInspectCommand(program: Command, io: CliIo): void {
 	const command = program
 		.command("inspect")
 		.usage("<directory|repo> [flags]")
-		.summary("show the tensors, chunks and files of a checkpoint, or of a Hub repository")
+		.summary("show the modules, tensors and values of a checkpoint, or of a Hub repository")
 		.description(
-			"Show the tensors, chunks and files of any DCP directory (ours or torch's), or the tensors of a model on the Hub.\nNothing in a checkpoint is executed, and no weights are read.",
+			"Show the modules and tensors of any DCP directory (ours or torch's), or of a model on the Hub or in a directory, or with\n--tensor the values and statistics of one. Nothing in a checkpoint is executed, and no weights are read but those asked for.",
 		)
 		.argument("<target>", "a directory with .metadata or safetensors files, or org/name on the Hub")
 		.option("--revision <ref>", "branch, tag or commit on the Hub (default: main)")
-		.option("--limit <n>", `rows of each table, 0 for all (default: ${DEFAULT_LIMIT})`)
+		.option("--depth <n>", "levels of modules to show (default: all)")
+		.option("--module <prefix>", "only what lies below this module: layers.0.attention")
+		.option("--flat", "a table of all tensors instead of the tree, and one of the files")
+		.option("--files", "the table of the files alone")
+		.option(
+			"--limit <n>",
+			`rows of each table, 0 for all (default: ${DEFAULT_LIMIT}; of a tree ${DEFAULT_TREE_LIMIT})`,
+		)
 		.option("--json", "everything, as JSON");
+	addTensorFlags(command);
 	addLogFlags(command)
 		.addHelpText(
 			"after",
 			examplesHelp([
 				"hf-stream-dcp inspect /ckpt/step-0",
+				"hf-stream-dcp inspect /ckpt/step-0 --module layers.0 --depth 2",
+				"hf-stream-dcp inspect /ckpt/step-0 --tensor layers.0.attention.wq.weight",
+				"hf-stream-dcp inspect /ckpt/step-0 --tensor 'tok_embeddings.weight[:4,-8:]' --source",
 				"hf-stream-dcp inspect meta-llama/Llama-4-Scout-17B-16E --json",
 			]),
 		)
 		.addHelpText("after", exitCodeHelp())
 		.action(async (argument: string, values: FlagValues) => {
 			const target = expandHome(argument, io.env);
-			const limit = readLimit(values["limit"]);
-			const isJson = values["json"] === true;
-			if (isCheckpoint(target)) await showCheckpoint(io, target, limit, isJson);
-			else await showSource(io, target, limit, values);
+			if (isTensorAsked(values)) return await showTensor(io, target, values);
+			const view = readView(values);
+			const kind = await directoryKind(target);
+			if (kind === "checkpoint") await showCheckpoint(io, target, view);
+			else if (kind === "unfinished") throw unfinished(target);
+			else await showSource(io, target, view, values);
 		});
 }
 
-function readLimit(text: unknown): number {
-	if (text === undefined) return DEFAULT_LIMIT;
-	if (typeof text !== "string" || !/^\d+$/.test(text)) {
-		throw new HfStreamDcpError(
-			"OPTIONS_INVALID",
-			`--limit: expected a whole number of at least 0, got ${JSON.stringify(text)}`,
-		);
-	}
-	return text === "0" ? Infinity : Number(text);
+function addTensorFlags(command: Command): void {
+	const group = "One tensor:";
+	command
+		.optionsGroup(group)
+		.option(
+			"--tensor <name>",
+			"values and statistics of a tensor, or of a block of it: 'NAME[0:4,:,-1]'",
+		)
+		.option("--chunk <n>", "of the tensor's stored chunks this one alone, from 0")
+		.option("--entry <file:offset>", "the stored chunk that begins there in the checkpoint")
+		.option(
+			"--source [repo]",
+			"make it again of the model it came from, and compare; or of another model",
+		)
+		.option("--precision <n>", "digits of values after the point (default: 4)")
+		.option("--no-stats", "read only the values that are shown")
+		.optionsGroup("Options:");
 }
 
-/**
- * Shows a checkpoint on stdout.
- *
- * @throws {HfStreamDcpError} `CHECKPOINT_CORRUPT` after it was shown, when something is wrong with it.
- */
-export async function showCheckpoint(
-	io: CliIo,
-	directory: string,
-	limit: number,
-	isJson: boolean,
-): Promise<void> {
-	const checkpoint = await inspectCheckpoint(resolve(directory));
-	io.stdout.write(
-		isJson
-			? `${JSON.stringify(checkpoint, undefined, "\t")}\n`
-			: `${renderCheckpoint(checkpoint, limit)}\n`,
+function unfinished(directory: string): HfStreamDcpError {
+	return new HfStreamDcpError(
+		"CHECKPOINT_CORRUPT",
+		`${directory} has no .metadata: it is not a finished checkpoint`,
+		{ hint: "Run the command that was writing it again: it continues where it stopped." },
 	);
-	const { problems } = checkpoint;
-	if (problems.length === 0) return;
-	throw new HfStreamDcpError("CHECKPOINT_CORRUPT", `${directory}: ${problems.join("\n  ")}`, {
-		hint: "Make it again; torch does not look for this, and would load something else than was saved.",
-		facts: { directory, problems },
-	});
-}
-
-async function showSource(
-	io: CliIo,
-	repo: string,
-	limit: number,
-	values: FlagValues,
-): Promise<void> {
-	if (isUnfinishedCheckpoint(repo)) {
-		throw new HfStreamDcpError(
-			"CHECKPOINT_CORRUPT",
-			`${repo} has no .metadata: it is not a finished checkpoint`,
-			{
-				hint: "Run the command that was writing it again: it continues where it stopped.",
-			},
-		);
-	}
-	const options = parseConversionOptions({
-		repo,
-		revision: values["revision"],
-		environment: io.env,
-	});
-	const progress = openProgress(io, values);
-	using interrupts = watchInterrupts(io, { onFirst: () => progress.warn("stopping") });
-	try {
-		await using opened = await inspectSource({
-			...options,
-			signal: interrupts.signal,
-			onEvent: progress.onEvent,
-		});
-		progress.stop();
-		opened.warnings.forEach(progress.warn);
-		const { source } = opened;
-		io.stdout.write(
-			values["json"] === true
-				? `${JSON.stringify(source, undefined, "\t")}\n`
-				: `${renderSource(source, limit)}\n`,
-		);
-	} finally {
-		progress.stop();
-	}
-}
-
-function namesIn(directory: string): readonly string[] {
-	try {
-		return readdirSync(directory);
-	} catch {
-		// Not a directory: then it is the name of a repository.
-		return [];
-	}
-}
-
-/** Whether `directory` holds `.metadata`, or `__{rank}.metadata` as torch writes without collectives. */
-function isCheckpoint(directory: string): boolean {
-	return namesIn(directory).some((name) => /^(?:__\d+)?\.metadata$/.test(name));
-}
-
-/** A directory with data files or the state of a job but no `.metadata`: what an interrupted conversion leaves. */
-function isUnfinishedCheckpoint(directory: string): boolean {
-	return namesIn(directory).some((name) => name.endsWith(".distcp") || name === STATE_NAME);
 }
