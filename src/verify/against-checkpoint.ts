@@ -7,6 +7,7 @@ import { type Expr, permute } from "../core/expr.ts";
 import type { Entry } from "../core/ports.ts";
 import { at, formatShape, numel, shapesEqual } from "../core/shape.ts";
 import { quote } from "../dcp/corrupt.ts";
+import { limitsFor } from "../plan/limits.ts";
 import { compareObjects } from "./compare-objects.ts";
 import { type ComparedTensor, createComparison, runComparison } from "./compare/comparison.ts";
 import {
@@ -74,7 +75,8 @@ export interface CheckpointComparison {
 export async function compareCheckpoints(
 	options: CheckpointComparisonOptions,
 ): Promise<CheckpointComparison> {
-	const { directory, other, memoryBytes, signal } = options;
+	const { directory, other, signal } = options;
+	const limits = limitsFor(options.memoryBytes);
 	const started = performance.now();
 	const onEvent = emitTo(options.onEvent);
 	onEvent({ kind: "phase", phase: "headers" });
@@ -87,7 +89,7 @@ export async function compareCheckpoints(
 		outcome === "equal" && expr !== undefined ? comparedTensors(ours, tensor, expr) : [],
 	);
 	const { source } = theirs;
-	const comparison = createComparison({ source, tied: [], tensors, memoryBytes });
+	const comparison = createComparison({ source, tied: [], tensors, limits });
 	const { fetchBytes } = comparison.plan.totals;
 	const entries = comparison.plan.entries.length;
 	onEvent({ kind: "planned", fetchBytes, writeBytes: 0, entries });

@@ -7,6 +7,7 @@ import type { HubEnvironment } from "../fetch/environment.ts";
 import { findDirectory } from "../fetch/open-directory.ts";
 import { type OpenedSource, openSource } from "../fetch/open-source.ts";
 import type { Manifest } from "../manifest/manifest.ts";
+import { limitsFor } from "../plan/limits.ts";
 import type { PlanSlab, PlanTile } from "../plan/types.ts";
 import { type Comparison, createComparison, runComparison } from "./compare/comparison.ts";
 import {
@@ -90,7 +91,8 @@ export interface SourceComparison {
 export async function compareWithSource(
 	options: SourceComparisonOptions,
 ): Promise<SourceComparison> {
-	const { directory, manifest, memoryBytes, signal } = options;
+	const { directory, manifest, signal } = options;
+	const limits = limitsFor(options.memoryBytes);
 	const started = performance.now();
 	const onEvent = emitTo(options.onEvent);
 	onEvent({ kind: "phase", phase: "resolve" });
@@ -104,7 +106,7 @@ export async function compareWithSource(
 	const onProblem = (problem: Problem): void => problems.add(problem);
 	const { source } = opened;
 	const tensors = tensorsOf(checkpoint, manifest, onProblem);
-	const comparison = createComparison({ source, tied: manifest.tied, tensors, memoryBytes });
+	const comparison = createComparison({ source, tied: manifest.tied, tensors, limits });
 	const isHere = entriesHere(checkpoint, manifest, onProblem);
 	const sample = chooseSample(options, comparison, isHere);
 	const touched = entriesOf(comparison, isHere, sample.tiles);

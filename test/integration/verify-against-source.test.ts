@@ -8,6 +8,7 @@ import { numel } from "../../src/core/shape.ts";
 import { readCheckpointIndex } from "../../src/dcp/checkpoint-reader.ts";
 import { locateEntryData } from "../../src/dcp/entry-reader.ts";
 import { encodePrefix, encodeSuffix } from "../../src/dcp/torch-save.ts";
+import { main } from "../../src/cli/main.ts";
 import { createDemoModel } from "../../src/demo/demo-model.ts";
 import { createLocalHub, type LocalHub } from "../../src/demo/local-hub.ts";
 import {
@@ -16,11 +17,14 @@ import {
 	type Manifest,
 	parseConvertOptions,
 	readManifest,
+	type SourceComparison,
 	verifyAgainstSource,
 	verifyCheckpoint,
 } from "../../src/index.ts";
 import { encodeManifest } from "../../src/manifest/encode.ts";
+import { createFakeIo } from "../support/cli-io.ts";
 import { failure } from "../support/failure.ts";
+import { runCli } from "../support/run-cli.ts";
 import { writeCache, writeFiles } from "../support/open-source-model.ts";
 import {
 	tinyDeepseek,
@@ -355,5 +359,62 @@ describe("what is not what the source makes", () => {
 			["missing", other.file],
 			["container", entry!.file],
 		]);
+	});
+});
+
+describe("verify --hub", () => {
+	const verify = (...flags: readonly string[]) =>
+		runCli(["verify", at("mesh"), ...flags], environment());
+
+	test("says what was compared, how much was fetched, and how to look again", async () => {
+		const { code, stdout, stderr } = await verify("--hub", "--sample", "5%", "--quiet");
+		expect(`${code} ${stderr}`).toBe("0 ");
+		expect(stdout).toContain(`${at("mesh")}: it holds what its source makes`);
+		expect(stdout).toMatch(
+			/^source {4}demo\/\S+ @ c0ffee000000, headers as in the manifest, SHA-256 of/m,
+		);
+		expect(stdout).toMatch(/^fetched {3}[\d.]+ [kM]B in \d+ requests?, and/m);
+		const seed = /--seed (\d+) looks at the same again/.exec(stdout)?.[1];
+		const json = await verify("--hub", "--sample", "5%", "--seed", seed!, "--json", "--quiet");
+		const report = JSON.parse(json.stdout) as SourceComparison;
+		expect(report).toMatchObject({ seed: Number(seed), problems: [], commit: COMMIT });
+	});
+
+	test.each([
+		[["--hub", "--quick"], "--quick and --hub exclude each other"],
+		[["--sample", "1%"], "--sample means nothing without --hub"],
+		[["--hub", "--ignore-missing"], "--ignore-missing means nothing without --against"],
+		[["--memory", "1GB"], "--memory means nothing without --hub or --against"],
+		[["--hub", "--seed", "x"], "--seed: expected a whole number"],
+		[["--hub", "--sample", "x"], "sample: expected all, a part such as 1%"],
+		[["--hub", "--memory", "1"], "too small"],
+	])("%j is refused", async (flags, message) => {
+		const io = { ...createFakeIo(), env: environment() };
+		expect(await main(["verify", at("mesh"), ...flags], io)).toBe(message === "too small" ? 4 : 2);
+		expect(io.takeErr()).toContain(message);
+	});
+
+	test("--against says which element differs first, with exit code 6", async () => {
+		const directory = await copyOf("mesh");
+		const { tensors } = await readCheckpointIndex(directory);
+		const entry = tensors.find(({ fqn }) => fqn === "norm.weight")!.entries[0]!;
+		const { dataOffset } = await locateEntryData(directory, entry);
+		{
+			await using file = await open(join(directory, entry.file), "r+");
+			await file.write(Buffer.from([0x80, 0x3f]), 0, 2, dataOffset + 6);
+		}
+		const { code, stdout, stderr } = await runCli(
+			["verify", directory, "--against", at("mesh"), "--quiet"],
+			{},
+		);
+		expect(code).toBe(6);
+		expect(stdout).toContain(`1 problem, 1 element differ`);
+		const index = `[${entry.box.offset[0]! + 3}]`;
+		expect(stdout).toContain(
+			`1 element of "norm.weight" differs; the first is ${index}: 1 (0x3f80) instead of`,
+		);
+		expect(stderr).toContain(`${directory} does not hold what ${at("mesh")} holds: 1 problem`);
+		const good = await runCli(["verify", at("mesh"), "--against", at("mesh"), "--json"], {});
+		expect(JSON.parse(good.stdout)).toMatchObject({ problemCount: 0 });
 	});
 });

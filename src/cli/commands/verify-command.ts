@@ -8,6 +8,7 @@ import type { CliIo } from "../io.ts";
 import { openProgress } from "../open-progress.ts";
 import { readLimit } from "../read-limit.ts";
 import { adviceFor, renderVerify } from "../render-verify.ts";
+import { addComparisonFlags, COMPARISON_EXAMPLES, runComparison } from "./verify-against.ts";
 
 /** Problems that are shown when `--limit` is not given. */
 const DEFAULT_LIMIT = 20;
@@ -26,13 +27,14 @@ export function addVerifyCommand(program: Command, io: CliIo): void {
 		.option("--hashes", "also every entry against its SHA-256 in the manifest")
 		.option("--limit <n>", `problems that are shown, 0 for all (default: ${DEFAULT_LIMIT})`)
 		.option("--json", "the report, as JSON");
-	addLogFlags(command)
+	addLogFlags(addComparisonFlags(command))
 		.addHelpText(
 			"after",
 			examplesHelp([
 				"hf-stream-dcp verify /ckpt/step-0",
 				"hf-stream-dcp verify /ckpt/step-0 --quick && torchrun … train.py",
 				"hf-stream-dcp verify /ckpt/step-0 --hashes --json > report.json",
+				...COMPARISON_EXAMPLES,
 			]),
 		)
 		.addHelpText("after", exitCodeHelp())
@@ -42,8 +44,9 @@ export function addVerifyCommand(program: Command, io: CliIo): void {
 }
 
 async function runVerify(io: CliIo, directory: string, values: FlagValues): Promise<void> {
-	const level = levelOf(values);
 	const limit = readLimit(values["limit"], DEFAULT_LIMIT);
+	if (await runComparison(io, directory, values, limit)) return;
+	const level = levelOf(values);
 	const progress = openProgress(io, values);
 	using interrupts = watchInterrupts(io, { onFirst: () => progress.warn("stopping") });
 	try {
@@ -78,13 +81,8 @@ async function runVerify(io: CliIo, directory: string, values: FlagValues): Prom
 	}
 }
 
+/** `runComparison` has refused several of them. */
 function levelOf(values: FlagValues): VerifyLevel {
-	const isQuick = values["quick"] === true;
-	const isHashes = values["hashes"] === true;
-	if (isQuick && isHashes) {
-		throw new HfStreamDcpError("OPTIONS_INVALID", "--quick and --hashes exclude each other", {
-			hint: "--quick reads no data, --hashes all of it.",
-		});
-	}
-	return isQuick ? "quick" : isHashes ? "hashes" : "data";
+	if (values["quick"] === true) return "quick";
+	return values["hashes"] === true ? "hashes" : "data";
 }

@@ -9,8 +9,7 @@ import type { SourceNote } from "../../core/recipe.ts";
 import { at, numel } from "../../core/shape.ts";
 import type { Source } from "../../core/source.ts";
 import { createPlan } from "../../plan/create-plan.ts";
-import { limitsFor } from "../../plan/limits.ts";
-import type { Plan } from "../../plan/types.ts";
+import type { Plan, PlanLimits } from "../../plan/types.ts";
 import { createCpuBackend } from "../../stream/cpu/backend.ts";
 import { runPlan } from "../../stream/run-plan.ts";
 import { createCompareSink } from "./compare-sink.ts";
@@ -38,8 +37,8 @@ export interface ComparisonInputs<B extends StoredBlock = StoredBlock> {
 	readonly source: Source;
 	readonly tied: readonly SourceNote[];
 	readonly tensors: readonly ComparedTensor<B>[];
-	/** As of a conversion's thread. Bytes. */
-	readonly memoryBytes: number;
+	/** As of a conversion's thread. */
+	readonly limits: PlanLimits;
 }
 
 /** Nothing is written, so that there is no container. */
@@ -55,12 +54,12 @@ const NO_CONTAINER: EntryFormat = {
 /**
  * Plans how the elements of stored blocks are made once more. No byte is read.
  *
- * @throws {HfStreamDcpError} `RECIPE_INVALID`; `BUDGET_EXCEEDED` when the memory is too small.
+ * @throws {HfStreamDcpError} `RECIPE_INVALID`; `BUDGET_EXCEEDED` when the memory is too small for a tensor.
  */
 export function createComparison<B extends StoredBlock>(
 	inputs: ComparisonInputs<B>,
 ): Comparison<B> {
-	const { source, tied, memoryBytes } = inputs;
+	const { source, tied, limits } = inputs;
 	const tensors = inputs.tensors
 		.map(({ expr, blocks }) => ({ expr, blocks: blocks.filter(({ box }) => boxNumel(box) > 0) }))
 		.filter(({ blocks }) => blocks.length > 0);
@@ -92,7 +91,7 @@ export function createComparison<B extends StoredBlock>(
 		layout,
 		format: NO_CONTAINER,
 		dtype: undefined,
-		limits: limitsFor(memoryBytes),
+		limits,
 		use: "any",
 	});
 	const known = tensors.map(({ blocks }) => new Map(blocks.map((one) => [boxKey(one.box), one])));
