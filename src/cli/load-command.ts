@@ -1,5 +1,5 @@
 import type { ConvertOptions, ParallelismInput } from "../index.ts";
-import { LAYOUT_FLAGS } from "./flags.ts";
+import { LAYOUT_FLAGS } from "./mesh-flags.ts";
 
 /** What decides how a checkpoint is loaded. */
 export interface LoadRecipe {

@@ -10,7 +10,7 @@ import { addLintCommand } from "./commands/lint-command.ts";
 import { addPlanCommand } from "./commands/plan-command.ts";
 import { addVerifyCommand } from "./commands/verify-command.ts";
 import { addReportCommand } from "./commands/report-command.ts";
-import { normaliseArguments } from "./flags.ts";
+import { normaliseArguments } from "./mesh-flags.ts";
 import { examplesHelp, referenceHelp } from "./help.ts";
 import type { CliIo } from "./io.ts";
 import type { LogFormat } from "./progress.ts";

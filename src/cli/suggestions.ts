@@ -16,7 +16,8 @@ export function suggest<T extends Option | Argument>(to: T, values: () => readon
 
 /** What a shell may complete as the value: what was suggested, or the choices. */
 export function suggestionsFor(of: Option | Argument): readonly string[] {
-	return SUGGESTIONS.get(of)?.() ?? of.argChoices ?? [];
+	const suggested = SUGGESTIONS.get(of)?.() ?? [];
+	return suggested.length > 0 ? suggested : (of.argChoices ?? []);
 }
 
 /** The names in a list of lines, of which the first word is a name: `listTargets()`, without those that stand for others. */

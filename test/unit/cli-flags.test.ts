@@ -1,10 +1,6 @@
 import { describe, expect, test } from "vitest";
-import {
-	flagOfOption,
-	LAYOUT_FLAGS,
-	normaliseArguments,
-	readLayoutFlags,
-} from "../../src/cli/flags.ts";
+import { flagOfOption } from "../../src/cli/flags.ts";
+import { LAYOUT_FLAGS, normaliseArguments, readLayoutFlags } from "../../src/cli/mesh-flags.ts";
 import { main } from "../../src/cli/main.ts";
 import { parseConversionOptions } from "../../src/parse-options.ts";
 import { createFakeIo } from "../support/cli-io.ts";

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { expect, test } from "vitest";
 import { createProgram, main } from "../../src/cli/main.ts";
-import { normaliseArguments } from "../../src/cli/flags.ts";
+import { normaliseArguments } from "../../src/cli/mesh-flags.ts";
 import { programFacts, withDescendants } from "../../src/cli/program-facts.ts";
 import { listFamilies, listTargets } from "../../src/index.ts";
 import { createFakeIo } from "../support/cli-io.ts";
@@ -32,6 +32,9 @@ test("the flags of a conversion", () => {
 		  --hash <hash>                                  of each entry, in the manifest: sha256 or none
 		                                                 (default: sha256)
 		  --overwrite                                    replace a finished checkpoint in --out
+		  -h, --help                                     print help for a command
+
+		Model and target:
 		  --revision <ref>                               branch, tag or commit on the Hub (default: main)
 		  --target <profile>                             key profile of the trainer; listed below (default:
 		                                                 torchtitan)
@@ -40,6 +43,8 @@ test("the flags of a conversion", () => {
 		  --dtype <dtype>                                keep, bfloat16, float16 or float32 (default: keep)
 		  --keep-quantized                               store FP8, MXFP4, … weights and their scales as
 		                                                 they are
+
+		Resources:
 		  --memory <size>                                memory of a thread beyond Node's own, e.g. 256MiB,
 		                                                 2GB (default: 256MiB)
 		  --connections <n>                              most connections to one origin, of all threads
@@ -47,11 +52,6 @@ test("the flags of a conversion", () => {
 		  --threads <n>                                  threads that fetch and write, or auto (default:
 		                                                 auto)
 		  --device <device>                              what reshards: cpu, webgpu, or auto (default: auto)
-		  --log-format <format>                          of everything on stderr (choices: "text", "json",
-		                                                 default: "text")
-		  --log-interval <seconds>                       between two lines of progress in a log (default: 5)
-		  --quiet                                        no progress; warnings and errors only
-		  -h, --help                                     print help for a command
 
 		Mesh of the training job:
 		  --dp-replicate <n>                             copies of the sharded model (HSDP)
@@ -91,6 +91,12 @@ test("the flags of a conversion", () => {
 		  pipeline_parallel_first_stage_less_layers <n>  as --pp-first-stage-less-layers
 		  pipeline_parallel_last_stage_less_layers <n>   as --pp-last-stage-less-layers
 		  module_fqns_per_model_part <parts>             as --pp-module-fqns
+
+		Log:
+		  --log-format <format>                          of everything on stderr (choices: "text", "json",
+		                                                 default: "text")
+		  --log-interval <seconds>                       between two lines of progress in a log (default: 5)
+		  --quiet                                        no progress; warnings and errors only
 
 		Workers:
 		  --workers <n>                                  start n workers as processes of this machine, with

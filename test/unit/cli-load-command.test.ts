@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { describeLoading, quoteForShell } from "../../src/cli/load-command.ts";
-import { LAYOUT_FLAGS } from "../../src/cli/flags.ts";
+import { LAYOUT_FLAGS } from "../../src/cli/mesh-flags.ts";
 
 const RECIPE = {
 	directory: "/ckpt/step-0",

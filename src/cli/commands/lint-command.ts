@@ -9,12 +9,11 @@ import { expandHome } from "../expand-home.ts";
 import {
 	addFamilyFlags,
 	addLogFlags,
-	addMeshFlags,
 	type FlagValues,
 	readFamilyFlags,
-	readLayoutFlags,
 	withValues,
 } from "../flags.ts";
+import { addMeshFlags, readLayoutFlags } from "../mesh-flags.ts";
 import { examplesHelp, exitCodeHelp } from "../help.ts";
 import { watchInterrupts } from "../interrupt.ts";
 import type { CliIo } from "../io.ts";
