@@ -103,7 +103,8 @@ function describe({ severity, kind, message, raises, hint, count, examples }: Li
 		lines.push("  torch says nothing");
 	const shown = examples.slice(0, severity === "note" ? 3 : examples.length);
 	lines.push(...shown.map((example) => `    ${example}`));
-	if (count > shown.length) lines.push(`    … and ${formatCount(count - shown.length)} more`);
+	if (shown.length > 0 && count > shown.length)
+		lines.push(`    … and ${formatCount(count - shown.length)} more`);
 	if (hint !== "") lines.push(`  hint: ${hint}`);
 	return lines.join("\n");
 }

@@ -119,6 +119,7 @@ test("a mesh that the model does not fit", async () => {
 	expect([found.code, kinds(found), found.costs]).toEqual([6, ["error mesh"], undefined]);
 	expect(found.findings[0]?.message).toContain("key-value heads");
 	expect(found.findings[0]?.hint).toContain("Choose a tp");
+	expect((await lint(at("made"), "--tp", "3")).out).not.toContain("more");
 });
 
 describe("keys", () => {
