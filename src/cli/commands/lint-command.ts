@@ -14,7 +14,7 @@ import {
 	withValues,
 } from "../flags.ts";
 import { addMeshFlags, readLayoutFlags } from "../mesh-flags.ts";
-import { examplesHelp, exitCodeHelp } from "../help.ts";
+import { examplesHelp, referenceHelp } from "../help.ts";
 import { watchInterrupts } from "../interrupt.ts";
 import type { CliIo } from "../io.ts";
 import { openProgress } from "../open-progress.ts";
@@ -27,7 +27,7 @@ export function addLintCommand(program: Command, io: CliIo): void {
 		.usage("<directory> [flags]")
 		.summary("say what loading a checkpoint on a mesh would cost, and whether it would work")
 		.description(
-			"Say what torch would read on every rank of a job that loads a checkpoint, and what would fail or\ngo wrong without a word. For any DCP directory; no tensor data is read. Without a mesh:\nthe one that it was made for.",
+			"Say what torch would read on every rank of a job that loads a checkpoint, and what would fail or\ngo wrong without a word. For any DCP directory; no tensor data is read. Without a mesh\nor a --target: those that it was made for.",
 		)
 		.argument("<directory>", "a directory with .metadata and .distcp files")
 		.option("--model <repo|dir>", "the trainer's keys, shapes and dtypes are those of this model")
@@ -57,7 +57,7 @@ export function addLintCommand(program: Command, io: CliIo): void {
 				"hf-stream-dcp lint /ckpt/step-0 --dp-shard 16 --rank 3 --json",
 			]),
 		)
-		.addHelpText("after", exitCodeHelp())
+		.addHelpText("after", referenceHelp)
 		.action((directory: string, values: FlagValues) => runLint(io, directory, values));
 }
 
