@@ -40,6 +40,19 @@ export type OracleJob =
 			readonly checkpoint: string;
 			readonly dump: string;
 	  } & ShardedModel)
+	/** Loads all tensors onto ranks × ranks, rows over the first and columns over the second, and saves them to `out`, with an object `step`. */
+	| {
+			readonly kind: "resave";
+			readonly checkpoint: string;
+			readonly out: string;
+			readonly mesh: readonly [rows: number, columns: number];
+			/** Whether matrices lie in memory column by column when they are saved. */
+			readonly transposed: boolean;
+			readonly step: number;
+			/** Adds 1 to the bits of one element. */
+			readonly fqn?: string;
+			readonly index?: readonly number[];
+	  }
 	/** Loads the model from a checkpoint whose keys have `prefix`. */
 	| ({
 			readonly kind: "resume";
@@ -285,6 +298,7 @@ interface OracleAnswers {
 	readonly resumeFsdp1: LoadReport;
 	readonly fake: object;
 	readonly savePlaced: object;
+	readonly resave: { readonly tensors: number };
 	readonly whole: WholeReport;
 	readonly tiny: { readonly transformers: string; readonly torch: string };
 	readonly "tiny-flux": Record<string, never>;

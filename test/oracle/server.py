@@ -17,6 +17,7 @@ import fsdp2
 import lint
 import load_dtensor
 import quantised
+import resave
 import storable
 import trainer
 import whole
@@ -41,6 +42,7 @@ JOBS = {
     "savePlaced": trainer.save_placed,
     "saveFsdp1": trainer.save_fsdp1,
     "resumeFsdp1": trainer.resume_fsdp1,
+    "resave": resave.resave,
     "whole": whole.load_whole,
     "fp8_products": quantised.products,
     "mxfp4": quantised.mxfp4,
