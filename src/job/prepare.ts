@@ -4,6 +4,7 @@ import { HfStreamDcpError } from "../core/errors.ts";
 import type { PlannedFile } from "../dcp/data-files.ts";
 import { isThere, listIfThere } from "../files/read-file.ts";
 import { replaceFile } from "../files/replace-file.ts";
+import { MANIFEST_NAME } from "../manifest/manifest.ts";
 import { awaitClaim } from "./await-claim.ts";
 import { type Claim, claimsOn } from "./claims.ts";
 import type { Job } from "./job.ts";
@@ -103,7 +104,7 @@ async function prepareDirectory(job: PreparedJob, claim: Claim): Promise<void> {
 	const { directory } = job.options;
 	const { plan, record } = job;
 	const { metadata, data } = await findCheckpoint(directory);
-	const freed = record.clear ? [...metadata, ...data] : [];
+	const freed = record.clear ? [...metadata, MANIFEST_NAME, ...data] : [];
 	const files = plan.shares.flatMap((share) => share.files);
 	const entries = plan.shares.reduce((sum, share) => sum + share.entries, 0);
 	await checkSpace(directory, { files, entries, freed });

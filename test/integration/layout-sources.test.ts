@@ -318,7 +318,7 @@ describe("a layout file", () => {
 
 	test("the one in docs/layouts.md is one", async () => {
 		const text = await readFile("docs/layouts.md", "utf8");
-		const [, example = ""] = /```json\n(.*?)```/s.exec(text) ?? [];
+		const [, example = ""] = /```json[^\n]*\n(.*?)```/s.exec(text) ?? [];
 		const { meshes, tensors } = parseLayoutFile(example, "the example");
 		expect(meshes["dense"]?.ranks).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
 		expect(tensors).toHaveLength(3);

@@ -7,6 +7,7 @@ import { exactRanges } from "../../src/plan/footprint.ts";
 import { hullsOf } from "../../src/plan/hulls.ts";
 import { placesOf } from "../../src/plan/places.ts";
 import { ranksOfWorker } from "../../src/plan/held-entries.ts";
+import { holderSetsOf } from "../../src/plan/holder-sets.ts";
 import { localSharesOf } from "../../src/plan/local-share.ts";
 import { pull } from "../../src/plan/pull.ts";
 import type { PlanShare } from "../../src/plan/share.ts";
@@ -227,4 +228,20 @@ describe("what cannot be", () => {
 		const plan = createPlan({ ...inputs, shares: 2 });
 		expect(() => localSharesOf(plan, layout)).toThrow(/a plan in 2 shares/);
 	});
+});
+
+test("the sets of holders are the ranks that have an entry on their disk, each set once", () => {
+	fc.assert(
+		fc.property(jobs, ({ plan, layout }) => {
+			const { sets, setOf } = holderSetsOf(plan, layout);
+			expect(new Set(sets.map((ranks) => ranks.join())).size).toBe(sets.length);
+			expect(setOf.length).toBe(plan.entries.length);
+			const shares = localSharesOf(plan, layout);
+			for (let rank = 0; rank < plan.worldSize; rank++) {
+				const held = [...setOf.keys()].filter((entry) => sets[setOf[entry]!]!.includes(rank));
+				expect(held).toEqual([...shares.shareOf([rank]).entries]);
+			}
+		}),
+		{ numRuns: 20, interruptAfterTimeLimit: 5_000 },
+	);
 });
