@@ -193,9 +193,34 @@ describe("inspecting", () => {
 		const json = JSON.parse((await run("inspect", finished, "--json")).stdout) as {
 			tensors: unknown[];
 			files: unknown[];
+			manifest: { repo: string; commit: string };
+			modules: { params: number; tensors: number; children: { label: string }[] };
 		};
 		expect(json.tensors).toHaveLength(49);
+		expect(json.manifest.repo).toBe(MODEL.id);
+		expect(json.modules).toMatchObject({ tensors: 49, params: 11_540_752 });
+		expect(json.modules.children.map(({ label }) => label)).toContain("tok_embeddings.weight");
 		expect(json.files).toHaveLength(8);
+	});
+
+	test("shows a tensor beside what its source makes of it", async () => {
+		const tensor = "layers.0.attention.qkv_linear.wq.weight";
+		const { code, stdout, stderr } = await run(
+			"inspect",
+			finished,
+			"--tensor",
+			`${tensor}[8:12, -3:]`,
+			"--source",
+			"--precision",
+			"2",
+		);
+		expect(stderr).toBe("");
+		expect(code).toBe(0);
+		expect(stdout).toContain(`${tensor}  bfloat16 [256, 256]`);
+		expect(stdout).toContain(" 0  [0:32, 0:256]  __0_0.distcp ");
+		expect(stdout).toContain("bit for bit equal: all 12 elements");
+		expect(stdout).toMatch(/^elements +12 +12$/m);
+		expect(stdout).toMatch(/^tensor\(\[\[ ?-?0\.\d\d, .*tensor\(\[\[/m);
 	});
 
 	test("shows a repository's tensors", async () => {

@@ -17,6 +17,7 @@ import { createDemoModel } from "../../src/demo/demo-model.ts";
 import { createLocalHub, type LocalHub } from "../../src/demo/local-hub.ts";
 import {
 	convert,
+	inspectCheckpoint,
 	type InspectedTensor,
 	inspectTensor,
 	type InspectTensorOptions,
@@ -24,6 +25,13 @@ import {
 	parseConvertOptions,
 } from "../../src/index.ts";
 import { failure } from "../support/failure.ts";
+import { writeFiles } from "../support/open-source-model.ts";
+import {
+	tinyDeepseek,
+	tinyFiles,
+	tinyGptOss,
+	type TinyModel,
+} from "../support/quantised-models.ts";
 
 const MODEL = createDemoModel();
 const QUERY = "language_model.model.layers.0.self_attn.q_proj.weight";
@@ -263,4 +271,35 @@ test("an abort stops it", async () => {
 	const signal = AbortSignal.abort(new Error("stopped"));
 	await expect(inspect(TARGET, { signal })).rejects.toThrow("stopped");
 	await expect(inspect(QUERY, { target: MODEL.id, signal })).rejects.toThrow("stopped");
+});
+
+describe("quantised sources, side by side", () => {
+	const cases: readonly [string, TinyModel, object][] = [
+		["FP8", tinyDeepseek(), { dpShard: 2, tp: 2, ep: 4 }],
+		["MXFP4", tinyGptOss(), { dpShard: 3 }],
+	];
+
+	test.each(cases)("%s: every tensor, and a block of each, is equal", async (name, model, mesh) => {
+		const repo = join(root, `${name}-model`);
+		await writeFiles(repo, tinyFiles(model));
+		const target = join(root, `${name}-checkpoint`);
+		const options = { repo, out: target, parallelism: mesh, environment };
+		await convert(parseConvertOptions(options));
+		const { tensors } = await inspectCheckpoint(target);
+		// One of each number of dimensions and chunks.
+		const distinct = new Map(
+			tensors.map((one) => [`${one.dtype} ${one.shape.length} ${one.entries.length}`, one]),
+		);
+		const compared: string[] = [];
+		for (const { fqn, shape } of distinct.values()) {
+			const block = shape.map((_, axis) => (axis === 0 ? "-3:" : "1:"));
+			for (const tensor of [fqn, ...(shape.length > 1 ? [`${fqn}[${block.join(", ")}]`] : [])]) {
+				const { source, values } = await inspect(tensor, { target, source: true });
+				expect(source?.comparison, tensor).toMatchObject({ different: 0 });
+				expect(source?.values.statistics, tensor).toEqual(values.statistics);
+				compared.push(tensor);
+			}
+		}
+		expect(compared.length).toBeGreaterThan(5);
+	});
 });

@@ -4,6 +4,7 @@ import {
 	inspectCheckpoint,
 	isHfStreamDcpError,
 	type Manifest,
+	type ModuleNode,
 	moduleTree,
 	type ReadCheckpoint,
 	readManifest,
@@ -12,6 +13,7 @@ import { formatBytes, plural } from "../format.ts";
 import type { CliIo } from "../io.ts";
 import { renderCheckpoint, renderCheckpointFiles } from "../render-inspect.ts";
 import { formatParams, renderTree } from "./render-tree.ts";
+import { treeJson } from "./tree-json.ts";
 import { checkpointItems } from "./tree-items.ts";
 import { belowModule, type View } from "./view.ts";
 
@@ -62,7 +64,7 @@ function textOf(
 	const tree = moduleTree(checkpointItems(checkpoint.tensors, checkpoint.objects));
 	if (isJson) {
 		const header = manifest && manifestHeader(manifest);
-		return JSON.stringify({ ...checkpoint, manifest: header, modules: tree }, undefined, "\t");
+		return treeJson({ ...checkpoint, manifest: header }, tree);
 	}
 	if (kind === "flat") return renderCheckpoint(checkpoint, limit);
 	if (kind === "files") return renderCheckpointFiles(checkpoint, limit);
@@ -73,23 +75,30 @@ function textOf(
 		header.join("\n"),
 		renderTree(tree, { depth: view.depth, columns, limit }),
 		...(isWhole ? [] : [renderCheckpointFiles(checkpoint, limit)]),
-		totalsOf(checkpoint, tree.params),
+		totalsOf(checkpoint, tree, view),
 	].join("\n\n");
 }
 
 function totalsOf(
 	{ tensors, objects, files, metadataBytes }: ReadCheckpoint,
-	params: number,
+	tree: ModuleNode,
+	{ module }: View,
 ): string {
 	const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
 	const chunks = tensors.reduce((sum, { entries }) => sum + entries.length, 0);
+	const sizes =
+		module === undefined
+			? [
+					plural(files.length, "file"),
+					`${formatBytes(total)}, .metadata ${formatBytes(metadataBytes)}`,
+				]
+			: [formatBytes(tree.bytes)];
 	return [
 		plural(tensors.length, "tensor"),
-		`${formatParams(params)} parameters`,
+		`${formatParams(tree.params)} parameters`,
 		plural(chunks, "chunk"),
 		...(objects.length > 0 ? [plural(objects.length, "other object")] : []),
-		plural(files.length, "file"),
-		`${formatBytes(total)}, .metadata ${formatBytes(metadataBytes)}`,
+		...sizes,
 	].join(", ");
 }
 

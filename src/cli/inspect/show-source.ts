@@ -6,6 +6,7 @@ import type { CliIo } from "../io.ts";
 import { openProgress } from "../open-progress.ts";
 import { renderSource, renderSourceFiles } from "../render-inspect.ts";
 import { formatParams, renderTree } from "./render-tree.ts";
+import { treeJson } from "./tree-json.ts";
 import { sourceItems } from "./tree-items.ts";
 import { belowModule, type View } from "./view.ts";
 
@@ -43,7 +44,7 @@ function textOf(io: CliIo, whole: Source, view: View): string {
 	const source = { ...whole, tensors: whole.tensors.filter(({ name }) => isShown(name)) };
 	const { kind, limit, isJson, depth } = view;
 	const tree = moduleTree(sourceItems(source.tensors));
-	if (isJson) return JSON.stringify({ ...source, modules: tree }, undefined, "\t");
+	if (isJson) return treeJson(source, tree);
 	if (kind === "flat") return renderSource(source, limit);
 	if (kind === "files") return renderSourceFiles(source, limit);
 	const { columns } = io.stdout;
