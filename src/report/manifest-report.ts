@@ -26,7 +26,15 @@ export interface ManifestReportInput {
 export function reportFromManifest(input: ManifestReportInput): ReportData {
 	const { tool, manifest, meshes, found } = input;
 	const { summary, source } = manifest;
-	const missing = new Set(found.files.flatMap((file) => (file.isMissing ? [file.name] : [])));
+	const own = ownFilesOf(manifest);
+	const missing = new Set(
+		found.files.flatMap(({ name, isMissing }) => (isMissing && own.has(name) ? [name] : [])),
+	);
+	const elsewhere = new Set(
+		found.files.flatMap(({ name }) =>
+			own.has(name) ? [] : [`${JSON.stringify(name)} is missing`],
+		),
+	);
 	const timelines = timelinesOf(summary);
 	return {
 		format: "hf-stream-dcp report 1",
@@ -50,7 +58,7 @@ export function reportFromManifest(input: ManifestReportInput): ReportData {
 		meshes,
 		holdersKnownBy: "layout",
 		holders: manifest.holders,
-		totals: totalsOf(manifest),
+		totals: totalsOf(manifest, found),
 		tensors: manifest.tensors.map(({ fqn, dtype, shape, entries }) => ({
 			fqn,
 			dtype,
@@ -84,7 +92,7 @@ export function reportFromManifest(input: ManifestReportInput): ReportData {
 			manifest.ranks === undefined
 				? []
 				: [`This directory holds the data of ranks ${manifest.ranks} alone.`],
-		problems: found.problems,
+		problems: found.problems.filter((problem) => !elsewhere.has(problem)),
 		unknown: [
 			"Of fetched bytes the sum is recorded, not what each source file gave.",
 			...(timelines.length === 0
@@ -94,10 +102,20 @@ export function reportFromManifest(input: ManifestReportInput): ReportData {
 	};
 }
 
-function totalsOf({ files, tensors, metadata, summary }: Manifest): ReportTotals {
+/** The data files that belong into the directory: with a disk for each worker, those of other ranks lie elsewhere. */
+function ownFilesOf({ ranks, files, tensors }: Manifest): ReadonlySet<string> {
+	if (ranks === undefined) return new Set(files.map(({ name }) => name));
+	const own = new Set<number>();
+	for (const { entries } of tensors) {
+		for (const { file, crc32 } of entries) if (crc32 !== undefined) own.add(file);
+	}
+	return new Set(files.flatMap(({ name }, index) => (own.has(index) ? [name] : [])));
+}
+
+function totalsOf({ tensors, metadata, summary }: Manifest, found: ReadDirectory): ReportTotals {
 	return {
 		dataBytes: dataBytesOf(tensors),
-		fileBytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
+		fileBytes: found.files.reduce((sum, { bytes }) => sum + bytes, 0),
 		metadataBytes: metadata.bytes,
 		entries: tensors.reduce((sum, { entries }) => sum + entries.length, 0),
 		fetchBytes: summary.fetchedBytes,

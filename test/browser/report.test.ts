@@ -8,7 +8,12 @@ import { createLocalHub } from "../../src/demo/local-hub.ts";
 import { type Plan, readManifest, renderReport, reportOfCheckpoint } from "../../src/index.ts";
 import type { ReportData } from "../../src/report/report-data.ts";
 import { type Browser, findChromium, launchChromium, type Page } from "../support/chromium.ts";
-import { hostileReport, largeReport, timelinesOfFour } from "../support/report-samples.ts";
+import {
+	EMPTY_REPORT,
+	hostileReport,
+	largeReport,
+	timelinesOfFour,
+} from "../support/report-samples.ts";
 import { runCli } from "../support/run-cli.ts";
 
 const found = findChromium();
@@ -17,6 +22,7 @@ const AXE = readFileSync(
 	join(import.meta.dirname, "../../node_modules/axe-core/axe.min.js"),
 	"utf8",
 );
+const TORCH = join(import.meta.dirname, "../fixtures/dcp/real_mp8_fsdp_tp_ep");
 const MODEL = createDemoModel();
 const MESH = ["--dp-shard=4", "--tp=2", "--ep=4"];
 
@@ -189,6 +195,11 @@ describe.skipIf("skip" in found)(`in Chromium${"skip" in found ? `: ${found.skip
 			expect(await page.text("#figure-files")).toBe(
 				formatted(manifest.files.reduce((sum, { bytes }) => sum + bytes, 0)),
 			);
+			// What the run's own time line says.
+			const [share] = manifest.summary.workers.flatMap(({ timelines = [] }) => timelines);
+			expect(await page.text(".lane")).toContain(
+				`${formatted(share!.points.at(-1)![1])} in, ${formatted(share!.points.at(-1)![2])} out`,
+			);
 			// A block picked in the picture is the one that the list then has.
 			await page.click(".tensor-picture .picture-keys", 0.1, 0.05);
 			const box = await factsOf(page, "#box-facts");
@@ -260,6 +271,27 @@ describe.skipIf("skip" in found)(`in Chromium${"skip" in found ? `: ${found.skip
 			expect(asked).toBe("refused");
 			await page.until(`true`);
 			expect(page.complaints.join("\n")).toMatch(/Content Security Policy/);
+		});
+	});
+
+	test("a report of nothing, and of a checkpoint of torch's, say what is not known", async () => {
+		await withPage(fileOf("empty.html", EMPTY_REPORT), async (page) => {
+			expect(await page.text("#timeline")).toContain("Not recorded");
+			expect(await page.text(".found")).toBe("0 of 0 tensors");
+			expect(await violations(page)).toEqual([]);
+			expectCalm(page);
+		});
+		const data = await reportOfCheckpoint(TORCH);
+		await withPage(fileOf("torch.html", data), async (page) => {
+			expect(await page.text("#unknown")).toContain("no hf-stream-dcp.json");
+			expect(await page.text("#timeline")).toContain("no manifest");
+			await page.click(".mesh .picture-keys", 3.5 / 8);
+			const said = await factsOf(page, "#rank-facts");
+			const own = data.files.filter(({ rank }) => rank === 3);
+			expect(exact(said["Its files"])).toBe(own.reduce((sum, { bytes }) => sum + bytes, 0));
+			expect(await violations(page)).toEqual([]);
+			await page.screenshot(join(RESULTS, "report-torch.png"), { isWhole: true });
+			expectCalm(page);
 		});
 	});
 

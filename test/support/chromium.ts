@@ -241,7 +241,9 @@ function createPage(
 		until,
 		async open(path) {
 			await send("Page.navigate", { url: pathToFileURL(path).href });
-			await until(`document.documentElement?.dataset.state === "ready"`);
+			await until(`document.documentElement?.dataset.state !== undefined`);
+			const state = await evaluate<string>(`document.documentElement.dataset.state`);
+			if (state !== "ready") throw new Error(complaints.join("\n"));
 		},
 		text: (selector) => evaluate(`document.querySelector(${JSON.stringify(selector)}).textContent`),
 		async click(selector, x = 0.5, y = 0.5) {

@@ -44,7 +44,7 @@ function biggestCard(model: Model, selection: Selection): HTMLElement {
 	const tensors = Array.from({ length: model.tensorCount }, (_, tensor) => tensor)
 		.toSorted((a, b) => model.bytesOf(b) - model.bytesOf(a) || a - b)
 		.slice(0, BIGGEST);
-	const most = model.bytesOf(tensors[0] ?? 0);
+	const most = tensors[0] === undefined ? 0 : model.bytesOf(tensors[0]);
 	const items = tensors.map((tensor) => {
 		const pick = h("button", { type: "button", class: "link" }, clippedName(model.nameOf(tensor)));
 		pick.addEventListener("click", () => {
@@ -54,6 +54,8 @@ function biggestCard(model: Model, selection: Selection): HTMLElement {
 		const bytes = model.bytesOf(tensor);
 		return h("li", {}, pick, barCell(format.bytes(bytes), most === 0 ? 0 : bytes / most));
 	});
+	if (items.length === 0)
+		return card("The biggest tensors", h("p", { class: "muted" }, "There are none."));
 	return card("The biggest tensors", h("ol", { class: "biggest" }, ...items));
 }
 

@@ -91,4 +91,12 @@ function largestOf(model: Model): number {
 	return largest;
 }
 
-start();
+try {
+	start();
+} catch (error) {
+	document.documentElement.dataset["state"] = "failed";
+	document.body.replaceChildren(
+		h("p", { class: "failed" }, `This report cannot be drawn: ${String(error)}`),
+	);
+	throw error;
+}

@@ -51,7 +51,7 @@ export function createPicture(options: PictureOptions): Picture {
 	listen(keys, options, () => ({ size, picked, items }), point);
 	new ResizeObserver(paint).observe(element);
 	document.addEventListener("themechange", paint);
-	return {
+	const picture: Picture = {
 		element,
 		point,
 		update(nextPicked, nextItems) {
@@ -72,6 +72,8 @@ export function createPicture(options: PictureOptions): Picture {
 			paint();
 		},
 	};
+	picture.update(-1, 0);
+	return picture;
 }
 
 /** @returns Its size; `undefined` while it is not on the page. */

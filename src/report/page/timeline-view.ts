@@ -1,7 +1,8 @@
 import { card, facts, h, section, svg } from "./dom.ts";
+import { laneItem } from "./lane-view.ts";
 import * as format from "./format.ts";
 import type { Model } from "./model.ts";
-import { endOf, type Lane, lanesOf, type Step, stepsOf } from "./time-line.ts";
+import { endOf, lanesOf, type Step, stepsOf } from "./time-line.ts";
 
 /** Steps that the time is divided into. */
 const STEPS = 160;
@@ -38,7 +39,7 @@ export function createTimelineView({ head }: Model): HTMLElement {
 			card(
 				"Throughput",
 				facts([
-					["Time", format.duration(head.origin.seconds ?? seconds)],
+					["From begin to commit", format.duration(head.origin.seconds ?? seconds)],
 					["Mean", `${format.bytes(fetchBytes / seconds)}/s fetched`],
 					["Retries", format.count(retries)],
 					["Taken over", format.plural(takeovers, "share")],
@@ -107,61 +108,5 @@ function retryMarks(steps: readonly Step[], x: (index: number) => number): SVGEl
 		retries === 0
 			? []
 			: [svg("line", { class: "chart-retry", x1: x(index), x2: x(index), y1: 0, y2: 14 })],
-	);
-}
-
-/** Steps of a lane's own picture. */
-const LANE_STEPS = 80;
-
-function laneItem({ timeline, start, end }: Lane, seconds: number): HTMLElement {
-	const { share, worker, host, attempts, takenOver, points } = timeline;
-	const [length = 0, fetched = 0, written = 0, retries = 0] = points.at(-1) ?? [];
-	const steps = stepsOf(
-		[{ timeline, start: 0, end: end - start }],
-		Math.max(0.001, end - start),
-		LANE_STEPS,
-	);
-	const most = steps.reduce((max, step) => Math.max(max, step.fetched), 1);
-	const track = h("div", { class: "lane-track", "aria-hidden": "true" });
-	const bar = svg(
-		"svg",
-		{
-			class: takenOver ? "lane-bar is-taken" : "lane-bar",
-			viewBox: `0 0 ${LANE_STEPS} 20`,
-			preserveAspectRatio: "none",
-		},
-		svg("rect", { class: "lane-back", x: 0, y: 0, width: LANE_STEPS, height: 20 }),
-		...steps.map(({ fetched: own, retries: failed }, index) => {
-			const height = (own / most) * 18;
-			return svg("rect", {
-				class: failed > 0 ? "lane-step is-retry" : "lane-step",
-				x: index,
-				y: 20 - height,
-				width: 1.05,
-				height: failed > 0 ? Math.max(height, 4) : height,
-			});
-		}),
-	);
-	bar.style.left = `${(start / seconds) * 100}%`;
-	bar.style.width = `${Math.max(0.5, ((end - start) / seconds) * 100)}%`;
-	track.append(bar);
-	const notes = [
-		format.duration(length),
-		`${format.bytes(fetched)} in, ${format.bytes(written)} out`,
-		...(retries > 0 ? [`▲ ${format.plural(retries, "retry", "retries")}`] : []),
-		...(attempts > 1 ? [`attempt ${attempts}`] : []),
-		...(takenOver ? ["⇄ taken over"] : []),
-	];
-	return h(
-		"li",
-		{ class: "lane" },
-		h(
-			"span",
-			{ class: "lane-name" },
-			`share ${share} · worker ${worker}`,
-			h("bdi", { class: "muted" }, ` ${host}`),
-		),
-		track,
-		h("span", { class: "lane-notes muted" }, notes.join(" · ")),
 	);
 }
