@@ -9,6 +9,12 @@ const KINDS: { readonly [K in ReportData["kind"]]: string } = {
 	checkpoint: "Checkpoint",
 };
 
+const WRITTEN: typeof KINDS = {
+	plan: "To write",
+	conversion: "Written",
+	checkpoint: "Data files",
+};
+
 /** What this is a report of: the title, where it comes from, and the sums. */
 export function createHeadView(model: Model): HTMLElement[] {
 	const { head } = model;
@@ -67,7 +73,7 @@ function figures(model: Model): HTMLElement {
 	tiles.push(
 		tile(
 			"files",
-			kind === "plan" ? "To write" : "Written",
+			WRITTEN[kind],
 			format.bytes(totals.fileBytes),
 			format.plural(files.length, "file"),
 		),
