@@ -63,7 +63,8 @@ const GRANTED: { readonly [page: string]: { readonly what: string; readonly by: 
 
 const BLOCKS = documentedPages().flatMap((page) => fencedBlocks(page));
 const PYTHON = findPython(["torch", "transformers"]);
-const FIRST_MINUTE = 60_000;
+/** For one block and those before it, on a machine that has much else to do. */
+const PATIENCE_MS = 180_000;
 
 let machine: WalkMachine;
 
@@ -176,26 +177,70 @@ const doneOf = (page: string): readonly MarkdownBlock[] =>
 		(block) => block.page === page && block.language in DO && markOf(block) === undefined,
 	);
 
-describe.each(documentedPages().filter((page) => doneOf(page).length > 0))("%s", (page) => {
+const WALKED = documentedPages().filter((page) => doneOf(page).length > 0);
+
+/** Without a Python that has what one of its blocks needs, the rest of a page is left out, too: it may build on that. */
+function runnableOf(page: string): readonly MarkdownBlock[] {
+	const blocks = doneOf(page);
+	const first = "skip" in PYTHON ? blocks.findIndex(({ language }) => language === "python") : -1;
+	return first < 0 ? blocks : blocks.slice(0, first);
+}
+
+/** How the blocks of a page went, each as soon as it is done. */
+type Walk = ReadonlyMap<MarkdownBlock | "granted", Promise<unknown>>;
+
+const walks = new Map<string, Walk>();
+
+/** Does the blocks of a page one after the other, whatever becomes of each; once, however often it is called. */
+function walk(page: string | undefined): Walk {
+	const known = page === undefined ? new Map() : walks.get(page);
+	if (page === undefined || known !== undefined) return known ?? new Map();
+	const done = new Map<MarkdownBlock | "granted", Promise<unknown>>();
+	let before: Promise<unknown> = Promise.resolve();
+	const add = (key: MarkdownBlock | "granted", run: () => Promise<void> | void): void => {
+		const now = before.then(run);
+		done.set(key, now);
+		before = now.catch(() => {});
+	};
+	add("granted", () => grant(page));
+	for (const block of runnableOf(page)) add(block, () => DO[block.language]?.(block));
+	walks.set(page, done);
+	// Their tests wait for them, perhaps after they failed.
+	for (const each of done.values()) each.catch(() => {});
+	return done;
+}
+
+async function grant(page: string): Promise<void> {
 	const granted = GRANTED[page];
-	if (granted !== undefined) {
-		test(`takes for granted: ${granted.what}`, async () => {
-			const args = ["-euc", machine.localise(page, granted.by)];
-			const { code, output } = await machine.run(page, "sh", args);
-			expect(code, output).toBe(0);
-		});
-	}
-	// Without a Python that has what its first block needs, the rest of the page is left out: it may build on that.
-	let isMissing = false;
-	for (const block of doneOf(page)) {
-		isMissing ||= block.language === "python" && "skip" in PYTHON;
-		test.skipIf(isMissing)(
-			`line ${block.line}, ${block.language}: ${firstLine(block)}`,
-			() => DO[block.language]?.(block),
-			FIRST_MINUTE,
-		);
-	}
-});
+	if (granted === undefined) return;
+	const args = ["-euc", machine.localise(page, granted.by)];
+	const { code, output } = await machine.run(page, "sh", args);
+	expect(code, output).toBe(0);
+}
+
+// Pages are independent of one another: while one is tested the next is under way.
+describe.each(WALKED.map((page, index) => [page, WALKED[index + 1]] as const))(
+	"%s",
+	(page, next) => {
+		const start = (): Walk => {
+			const walked = walk(page);
+			walk(next);
+			return walked;
+		};
+		const granted = GRANTED[page];
+		if (granted !== undefined) {
+			test(`takes for granted: ${granted.what}`, () => start().get("granted"), PATIENCE_MS);
+		}
+		const runnable = runnableOf(page);
+		for (const block of doneOf(page)) {
+			test.skipIf(!runnable.includes(block))(
+				`line ${block.line}, ${block.language}: ${firstLine(block)}`,
+				() => start().get(block),
+				PATIENCE_MS,
+			);
+		}
+	},
+);
 
 test("the folders of the pages are those of the walk", () => {
 	expect(basename(machine.folderOf("docs/cli.md"))).toBe("cli");
