@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { readMachine } from "./threads/machine.ts";
 import type { VerifyLevel } from "./verify/entry-check.ts";
 import type { VerifyProgress, VerifyReport } from "./verify/report.ts";
 import { verifyDirectory } from "./verify/verify-directory.ts";
@@ -13,6 +14,12 @@ export interface VerifyOptions {
 	 * @default "data"
 	 */
 	readonly level?: VerifyLevel | undefined;
+	/**
+	 * Threads that read and compare. By default one, and for hashes, or many gigabytes on a machine of many cores, more.
+	 *
+	 * @default "auto"
+	 */
+	readonly threads?: number | "auto" | undefined;
 	readonly signal?: AbortSignal | undefined;
 	/** Called for every few megabytes; must be quick. */
 	readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
@@ -27,6 +34,14 @@ export interface VerifyOptions {
  * none; `DTYPE_UNSUPPORTED`.
  */
 export function verifyCheckpoint(options: VerifyOptions): Promise<VerifyReport> {
-	const { directory, level = "data", signal, onProgress } = options;
-	return verifyDirectory({ directory: resolve(directory), level, signal, onProgress });
+	const { directory, level = "data", threads = "auto", signal, onProgress } = options;
+	const { cores } = readMachine();
+	return verifyDirectory({
+		directory: resolve(directory),
+		level,
+		threads,
+		cores,
+		signal,
+		onProgress,
+	});
 }

@@ -20,9 +20,14 @@ export interface ReadPiece {
 	readonly bytes: Uint8Array;
 }
 
-/** Memory for {@link readAhead}, to be used for one file after the other. */
-export function createReadBuffers(): readonly Uint8Array[] {
-	return Array.from({ length: READS_AHEAD }, () => Buffer.allocUnsafeSlow(READ_BYTES));
+/**
+ * Memory for {@link readAhead}, to be used for one file after the other.
+ *
+ * @param mostBytes - Of a range: what is smaller needs no large buffers.
+ */
+export function createReadBuffers(mostBytes: number): readonly Uint8Array[] {
+	const bytes = Math.max(1024, Math.min(READ_BYTES, mostBytes));
+	return Array.from({ length: READS_AHEAD }, () => Buffer.allocUnsafeSlow(bytes));
 }
 
 interface PendingRead {

@@ -11,7 +11,8 @@ import { layOutFiles, placeOf, type StoredItem } from "./places.ts";
 import { Problems } from "./problem.ts";
 import { createReadBuffers, type FileRange } from "./read-ahead.ts";
 import type { VerifyCounts, VerifyProgress, VerifyReport } from "./report.ts";
-import { bytesOfUnit, divideFile, scanUnit, type ScanUnit, whyUnreadable } from "./scan-unit.ts";
+import { bytesOfUnit, divideFile, type ScanUnit, whyUnreadable } from "./scan-unit.ts";
+import { scanUnits } from "./scan-units.ts";
 import { addAll, readSubject, type Subject } from "./subject.ts";
 
 /** What is verified, and how closely. */
@@ -19,10 +20,24 @@ export interface VerifyDirectoryOptions {
 	/** Absolute path. */
 	readonly directory: string;
 	readonly level: VerifyLevel;
+	/** How many read and compare at once; `auto` leaves it to the cores and the work. */
+	readonly threads: number | "auto";
+	/** Cores that this process may use. */
+	readonly cores: number;
 	readonly signal?: AbortSignal | undefined;
 	/** Called often; must be quick. */
 	readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
 }
+
+/** Most threads without being asked. */
+const MOST_THREADS = 16;
+
+/** One thread for so many bytes at the least: SHA-256 keeps a core busy, CRC-32 is faster than what it waits for. */
+const BYTES_PER_THREAD: { readonly [L in VerifyLevel]: number } = {
+	quick: Infinity,
+	data: 16 * 1024 ** 3,
+	hashes: 512 * 1024 ** 2,
+};
 
 /** A unit ends after about so many bytes. */
 const UNIT_BYTES = 256 * 1024 * 1024;
@@ -45,7 +60,6 @@ class VerifyRun {
 	readonly #options: VerifyDirectoryOptions;
 	readonly #problems = new Problems();
 	readonly #warnings: string[] = [];
-	readonly #buffers = createReadBuffers();
 	readonly #counts: { -readonly [K in keyof VerifyCounts]: VerifyCounts[K] } = {
 		tensors: 0,
 		entries: 0,
@@ -77,15 +91,23 @@ class VerifyRun {
 		if (this.#subject === undefined) return;
 		if (level === "hashes") this.#assertHashes(this.#subject);
 		this.#checkStructure(this.#subject);
-		for (const [index, unit] of this.#units.entries()) {
-			await scanUnit(this.#options, index, unit, this.#buffers, {
-				onEntry: (_, item, verdict) => this.#onEntry(index, item, verdict),
-				onPadding: (_, range) => this.#onPadding(unit, range),
-				onUnreadable: (_, reason) => this.#onUnreadable(unit.file, reason),
-				onRead: (bytes) => this.#onRead(bytes),
-			});
-		}
+		const fileOf = (unit: number): string => at(this.#units, unit).file;
+		await scanUnits(this.#options, this.#units, this.#chooseThreads(), {
+			onEntry: (unit, item, verdict) => this.#onEntry(unit, item, verdict),
+			onPadding: (unit, range) => this.#onPadding(fileOf(unit), range),
+			onUnreadable: (unit, reason) => this.#onUnreadable(fileOf(unit), reason),
+			onRead: (bytes) => this.#onRead(bytes),
+		});
 		await this.#audit();
+	}
+
+	#chooseThreads(): number {
+		const { threads, cores, level } = this.#options;
+		if (threads !== "auto") return Math.min(threads, Math.max(1, this.#units.length));
+		// A thread that reads and compares CRC-32s keeps two cores busy: one copies what the other looks at.
+		const byCores = level === "hashes" ? cores : Math.floor(cores / 2);
+		const byWork = Math.floor(this.#totalBytes / BYTES_PER_THREAD[level]);
+		return Math.max(1, Math.min(byCores, byWork, this.#units.length, MOST_THREADS));
 	}
 
 	report(seconds: number): VerifyReport {
@@ -165,7 +187,7 @@ class VerifyRun {
 		}
 	}
 
-	#onPadding({ file }: ScanUnit, range: FileRange): void {
+	#onPadding(file: string, range: FileRange): void {
 		const message = `${quote(file)} has bytes between entries that are not zero: ${range.start} to ${range.end}`;
 		this.#problems.add({ kind: "padding", message, file, range });
 	}
@@ -194,13 +216,16 @@ class VerifyRun {
 			if (items === undefined) byFile.set(file, [item]);
 			else items.push(item);
 		}
+		const buffers = createReadBuffers(
+			[...this.#odd.keys()].reduce((most, item) => Math.max(most, placeOf(item).length), 0),
+		);
 		for (const [file, items] of byFile) {
 			const path = join(this.#options.directory, file);
 			const reason = await whyUnreadable(path, async (handle) => {
 				const context = {
 					handle,
 					withData: this.#options.level !== "quick",
-					buffers: this.#buffers,
+					buffers,
 					signal: this.#options.signal,
 				};
 				for (const item of items) {

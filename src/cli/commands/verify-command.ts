@@ -5,6 +5,7 @@ import { addLogFlags, type FlagValues } from "../flags.ts";
 import { examplesHelp, exitCodeHelp } from "../help.ts";
 import { watchInterrupts } from "../interrupt.ts";
 import type { CliIo } from "../io.ts";
+import { readCount } from "../number-flags.ts";
 import { openProgress } from "../open-progress.ts";
 import { readLimit } from "../read-limit.ts";
 import { adviceFor, renderVerify } from "../render-verify.ts";
@@ -25,6 +26,7 @@ export function addVerifyCommand(program: Command, io: CliIo): void {
 		.argument("<directory>", "the directory with .metadata")
 		.option("--quick", "the structure alone: seconds for any size")
 		.option("--hashes", "also every entry against its SHA-256 in the manifest")
+		.option("--threads <n>", "threads that read and compare, or auto (default: auto)")
 		.option("--limit <n>", `problems that are shown, 0 for all (default: ${DEFAULT_LIMIT})`)
 		.option("--json", "the report, as JSON");
 	addLogFlags(addComparisonFlags(command))
@@ -53,6 +55,7 @@ async function runVerify(io: CliIo, directory: string, values: FlagValues): Prom
 		const report = await verifyCheckpoint({
 			directory,
 			level,
+			threads: readThreads(values["threads"]),
 			signal: interrupts.signal,
 			onProgress: ({ checkedBytes, totalBytes, checkedEntries, entries }) =>
 				progress.show({
@@ -79,6 +82,10 @@ async function runVerify(io: CliIo, directory: string, values: FlagValues): Prom
 	} finally {
 		progress.stop();
 	}
+}
+
+function readThreads(text: unknown): number | "auto" {
+	return text === "auto" ? "auto" : (readCount("--threads", text) ?? "auto");
 }
 
 /** `runComparison` has refused several of them. */
