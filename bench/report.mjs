@@ -7,7 +7,7 @@ import { formatRows } from "./lib/results.mjs";
 import { readSettings, resultName } from "./lib/settings.mjs";
 import { mergeRows } from "./report-rows.mjs";
 
-const PARTS = ["stages", "kernels", "prepare", "use", "memory", "plan"];
+const PARTS = ["stages", "kernels", "prepare", "use", "memory", "plan", "verify"];
 
 const settings = readSettings();
 const fileOf = (name) => new URL(`results/${resultName(name, settings)}.json`, import.meta.url);

@@ -1,11 +1,21 @@
-// The whole benchmark: stages, kernels, prepare, use, memory, plan, then the report and the plot.
+// The whole benchmark: stages, kernels, prepare, use, memory, plan, verify, then the report and the plot.
 //
 //   npm run bench [-- --quick | --full]
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const SCRIPTS = ["stages", "kernels", "prepare", "use", "memory", "plan", "report", "plot"];
+const SCRIPTS = [
+	"stages",
+	"kernels",
+	"prepare",
+	"use",
+	"memory",
+	"plan",
+	"verify",
+	"report",
+	"plot",
+];
 
 const args = process.argv.slice(2);
 const started = performance.now();

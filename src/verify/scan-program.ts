@@ -15,12 +15,15 @@ const buffers = createReadBuffers(task.mostBytes);
 /** Bytes after which what was found is told. */
 const TELL_BYTES = 64 * 1024 * 1024;
 
+function tell(message: FromScanThread): void {
+	port.postMessage(message);
+}
+
 async function scan({ index, unit }: ToScanThread): Promise<void> {
 	let verdicts: (readonly [number, EntryVerdict])[] = [];
 	let paddings: FileRange[] = [];
 	let unreadable: string | undefined;
 	let bytes = 0;
-	const tell = (message: FromScanThread): void => port.postMessage(message);
 	const flush = (): void => {
 		tell({ kind: "found", unit: index, verdicts, paddings, unreadable, bytes });
 		[verdicts, paddings, unreadable, bytes] = [[], [], undefined, 0];
@@ -46,4 +49,4 @@ port.on("message", (message: ToScanThread) => {
 		});
 	});
 });
-port.postMessage({ kind: "ready" } satisfies FromScanThread);
+tell({ kind: "ready" });

@@ -65,9 +65,9 @@ function runThread(
 		};
 		signal.addEventListener("abort", onAbort, { once: true });
 		let isDone = false;
-		thread.on("message", (message: FromScanThread) => {
-			if (message.kind === "found") {
-				tell(message, listener);
+		thread.on("message", (said: FromScanThread) => {
+			if (said.kind === "found") {
+				tell(said, listener);
 				return;
 			}
 			const next = queue.next();
@@ -75,14 +75,15 @@ function runThread(
 			if (next.done === true) end();
 			else {
 				const [index, unit] = next.value;
-				thread.postMessage({ index, unit } satisfies ToScanThread);
+				const message: ToScanThread = { index, unit };
+				thread.postMessage(message);
 			}
 		});
 		thread.on("error", (error) => (failure ??= { error: crashed(error) }));
 		thread.on("exit", (code) => {
 			signal.removeEventListener("abort", onAbort);
 			if (failure === undefined && isDone) resolve();
-			else reject((failure ?? { error: crashed(`it ended with code ${code}`) }).error as Error);
+			else reject(failure?.error ?? crashed(`it ended with code ${code}`));
 		});
 	});
 }
