@@ -15,9 +15,7 @@ const buffers = createReadBuffers(task.mostBytes);
 /** Bytes after which what was found is told. */
 const TELL_BYTES = 64 * 1024 * 1024;
 
-function tell(message: FromScanThread): void {
-	port.postMessage(message);
-}
+const tell = (message: FromScanThread): void => port.postMessage(message);
 
 async function scan({ index, unit }: ToScanThread): Promise<void> {
 	let verdicts: (readonly [number, EntryVerdict])[] = [];

@@ -57,6 +57,7 @@ function runThread(
 		signal.throwIfAborted();
 		// The built file: Node 20 runs no TypeScript.
 		const thread = new Worker(new URL("./scan-program.js", import.meta.url), { workerData: task });
+		const give = (message: ToScanThread): void => thread.postMessage(message);
 		let failure: { readonly error: unknown } | undefined;
 		const end = (): void => void thread.terminate();
 		const onAbort = (): void => {
@@ -75,8 +76,7 @@ function runThread(
 			if (next.done === true) end();
 			else {
 				const [index, unit] = next.value;
-				const message: ToScanThread = { index, unit };
-				thread.postMessage(message);
+				give({ index, unit });
 			}
 		});
 		thread.on("error", (error) => (failure ??= { error: crashed(error) }));
