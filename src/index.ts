@@ -5,6 +5,14 @@ export { lintCheckpoint, type LintReport } from "./conversion/lint-checkpoint.ts
 export type { TrainerKeys } from "./conversion/lint-trainer.ts";
 export type { LoadCosts, Spread } from "./lint/lint-index.ts";
 export type { LintFinding, LintKind, RankCost, TensorCost } from "./lint/types.ts";
+export { exportCheckpoint } from "./conversion/export/export-checkpoint.ts";
+export type {
+	ExportedConstant,
+	ExportedCopy,
+	ExportSummary,
+} from "./conversion/export/export-summary.ts";
+export { DEFAULT_SHARD_BYTES, type ExportOptions, parseExportOptions } from "./export-options.ts";
+export type { ExportDtype, Rounding } from "./export/plan-export.ts";
 export { inspectCheckpoint, inspectSource } from "./inspect.ts";
 export { verifyCheckpoint, type VerifyOptions } from "./verify-checkpoint.ts";
 export type { VerifyLevel } from "./verify/entry-check.ts";
@@ -103,7 +111,7 @@ export {
 	STATE_NAME,
 } from "./core/checkpoint.ts";
 export type { ReadCheckpoint } from "./dcp/checkpoint-reader.ts";
-export type { OpenedSource } from "./fetch/open-source.ts";
+export type { OpenedSource, SourceBeside } from "./fetch/open-source.ts";
 export type { Source, SourceFile, SourceTensor } from "./core/source.ts";
 export type { SourceNote } from "./core/recipe.ts";
 export type { Box } from "./core/box.ts";

@@ -13,7 +13,7 @@ import {
 } from "./options.ts";
 
 /** Most connections that are accepted; beyond it the sockets cost more than they bring. */
-const MAX_CONNECTIONS = 256;
+export const MAX_CONNECTIONS = 256;
 
 const conversionEntries = {
 	repo: fields.nonEmptyText("a Hub repository such as org/name, or a directory"),
@@ -122,9 +122,19 @@ function secondLayout({ like, layout, parallelism = {} }: LayoutOptions): Option
 	return { path: `parallelism.${mesh}`, message };
 }
 
-function parse<T extends LayoutOptions>(schema: v.GenericSchema<unknown, T>, input: unknown): T {
+/**
+ * Checks options against their schema, and then for what contradicts itself.
+ *
+ * @param contradiction - What is wrong with options that are right one by one.
+ * @throws {HfStreamDcpError} `OPTIONS_INVALID` with the path of every wrong option; `facts.issues` is an {@link OptionIssue}[].
+ */
+export function parseWith<T>(
+	schema: v.GenericSchema<unknown, T>,
+	input: unknown,
+	contradiction: (options: T) => OptionIssue | undefined,
+): T {
 	const result = v.safeParse(schema, input);
-	const second = result.success ? secondLayout(result.output) : undefined;
+	const second = result.success ? contradiction(result.output) : undefined;
 	if (result.success && second === undefined) return result.output;
 	const issues = second === undefined ? (result.issues ?? []).map(toIssue) : [second];
 	const lines = issues.map(({ path, message }) => `${path === "" ? "options" : path}: ${message}`);
@@ -138,7 +148,7 @@ function parse<T extends LayoutOptions>(schema: v.GenericSchema<unknown, T>, inp
  * @throws {HfStreamDcpError} `OPTIONS_INVALID` with the path of every wrong option; `facts.issues` is an {@link OptionIssue}[].
  */
 export function parseConversionOptions(input: unknown): ConversionOptions {
-	return parse(ConversionOptionsSchema, input);
+	return parseWith(ConversionOptionsSchema, input, secondLayout);
 }
 
 /**
@@ -147,7 +157,7 @@ export function parseConversionOptions(input: unknown): ConversionOptions {
  * @throws {HfStreamDcpError} `OPTIONS_INVALID` with the path of every wrong option; `facts.issues` is an {@link OptionIssue}[].
  */
 export function parseConvertOptions(input: unknown): ConvertOptions {
-	return parse(ConvertOptionsSchema, input);
+	return parseWith(ConvertOptionsSchema, input, secondLayout);
 }
 
 /**
@@ -156,5 +166,5 @@ export function parseConvertOptions(input: unknown): ConvertOptions {
  * @throws {HfStreamDcpError} `OPTIONS_INVALID` with the path of every wrong option; `facts.issues` is an {@link OptionIssue}[].
  */
 export function parseLintOptions(input: unknown): LintOptions {
-	return parse(LintOptionsSchema, input);
+	return parseWith(LintOptionsSchema, input, secondLayout);
 }

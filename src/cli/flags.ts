@@ -150,6 +150,9 @@ const FLAG_OF_OPTION: { readonly [path: string]: string } = {
 	leaseSeconds: "--lease",
 	maxAmplification: "--max-amplification",
 	readBufferBytes: "--read-buffer",
+	maxShardBytes: "--max-shard-size",
+	skipMissing: "--skip-missing",
+	dryRun: "--dry-run",
 	directory: "<directory>",
 };
 

@@ -4,6 +4,7 @@ import { addCompletionCommand } from "./commands/completion-command.ts";
 import { addConvertCommand } from "./commands/convert-command.ts";
 import { addDemoCommand } from "./commands/demo-command.ts";
 import { addDoctorCommand } from "./commands/doctor-command.ts";
+import { addExportCommand } from "./commands/export-command.ts";
 import { addFamilyCommand } from "./commands/family-command.ts";
 import { addInspectCommand } from "./commands/inspect-command.ts";
 import { addLintCommand } from "./commands/lint-command.ts";
@@ -43,6 +44,7 @@ export function createProgram(io: CliIo, format: LogFormat = "text"): Command {
 	addVerifyCommand(program, io);
 	addReportCommand(program, io);
 	addLintCommand(program, io);
+	addExportCommand(program, io);
 	addFamilyCommand(program, io);
 	addDoctorCommand(program, io);
 	addDemoCommand(program, io);

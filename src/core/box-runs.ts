@@ -12,9 +12,10 @@ export interface BoxRun {
  * merged. One run when `part` is a contiguous stretch of `whole`.
  *
  * @param whole - Contains `part`.
+ * @param skip - Elements of `part` that are passed over; less than it has.
  * @yields the runs in ascending order; none when `part` has no elements.
  */
-export function* boxRuns(whole: Box, part: Box): Generator<BoxRun> {
+export function* boxRuns(whole: Box, part: Box, skip: number = 0): Generator<BoxRun> {
 	if (part.size.includes(0)) return;
 	const strides = contiguousStrides(whole.size);
 	// Axes inside of `inner` are whole, so that one index of it and all that follow are one stretch.
@@ -27,8 +28,17 @@ export function* boxRuns(whole: Box, part: Box): Generator<BoxRun> {
 	);
 	const index = Array.from({ length: Math.max(inner, 0) }, () => 0);
 	let start = first;
+	let passed = Math.floor(skip / length);
+	for (let axis = index.length - 1; axis >= 0; axis--) {
+		const size = at(part.size, axis);
+		index[axis] = passed % size;
+		start += (passed % size) * at(strides, axis);
+		passed = Math.floor(passed / size);
+	}
+	let cut = skip % length;
 	for (;;) {
-		yield { start, length };
+		yield { start: start + cut, length: length - cut };
+		cut = 0;
 		let axis = index.length - 1;
 		for (; axis >= 0; axis--) {
 			const next = at(index, axis) + 1;

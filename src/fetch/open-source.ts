@@ -44,6 +44,15 @@ export interface OpenedSource extends AsyncDisposable {
 	readonly headerBytes: number;
 	/** What the user should know, one sentence each. */
 	readonly warnings: readonly string[];
+	/** The files beside the weights, and the folder of the weights among them; none where a job's record stands for the source. */
+	readonly beside?: SourceBeside | undefined;
+}
+
+/** The other files of a model. */
+export interface SourceBeside {
+	readonly files: RepoFiles;
+	/** Where weights and `config.json` are, with a slash at the end; empty for the top. */
+	readonly folder: string;
 }
 
 /**
@@ -97,7 +106,7 @@ async function openOnline(options: OpenSourceOptions): Promise<OpenedSource> {
 }
 
 /** The files of a commit as the Hub lists them; small ones that are cached are read from the cache. */
-function hubFiles(
+export function hubFiles(
 	session: HubSession,
 	repo: string,
 	commit: string,
@@ -134,6 +143,7 @@ async function finish(
 			bytes,
 			headerBytes,
 			warnings: [...notes, ...warnings],
+			beside: { files: parts.files, folder: parts.weights.folder },
 			async [Symbol.asyncDispose]() {
 				await bytes[Symbol.asyncDispose]();
 				await session?.[Symbol.asyncDispose]();

@@ -125,6 +125,18 @@ export type OracleJob =
 			/** `any`: a NaN may have any payload and sign. */
 			readonly nan?: "any";
 	  }
+	/** SHA-256 of the tensors and of the files of a model. */
+	| { readonly kind: "hashes"; readonly directory: string }
+	/** Loads `checkpoint` on a mesh, adds 1 to every element of `changed`, and saves it as a trainer does, under `model.`. */
+	| {
+			readonly kind: "retrain";
+			readonly checkpoint: string;
+			readonly saved: string;
+			readonly mesh: readonly [fsdp: number, tp: number];
+			readonly changed: readonly string[];
+	  }
+	/** Loads an exported model and the one that it came from into transformers. */
+	| { readonly kind: "pretrained"; readonly directory: string; readonly model: string }
 	| QuantisedJob;
 
 /** Jobs of `quantised.py`. `ours` is a file of the elements that this program makes. */
@@ -285,7 +297,29 @@ export interface AdapterReport {
 	readonly notProduced: readonly string[];
 }
 
+/** The tensors of a model. */
+export interface HashesReport {
+	readonly tensors: {
+		readonly [name: string]: readonly [dtype: string, shape: readonly number[], sha256: string];
+	};
+	/** SHA-256 of whole files. */
+	readonly files: { readonly [name: string]: string };
+}
+
+/** How transformers loads an exported model. */
+export interface PretrainedReport {
+	/** Missing, unexpected and mismatched keys, where there are any. */
+	readonly trouble: { readonly [what: string]: readonly string[] };
+	readonly keys: number;
+	/** Keys whose values are not those of the model that it came from. */
+	readonly different: readonly string[];
+	readonly dtype: string;
+}
+
 interface OracleAnswers {
+	readonly hashes: HashesReport;
+	readonly retrain: { readonly keys: readonly string[] };
+	readonly pretrained: PretrainedReport;
 	readonly models: { readonly transformers: string; readonly torch: string };
 	readonly expected: { readonly keys: number };
 	readonly adapter: AdapterReport;

@@ -13,6 +13,7 @@ import torch
 
 import adapters
 import expected
+import exported
 import fsdp2
 import lint
 import load_dtensor
@@ -44,6 +45,9 @@ JOBS = {
     "resumeFsdp1": trainer.resume_fsdp1,
     "resave": resave.resave,
     "whole": whole.load_whole,
+    "hashes": exported.hashes,
+    "retrain": exported.retrain,
+    "pretrained": exported.pretrained,
     "fp8_products": quantised.products,
     "mxfp4": quantised.mxfp4,
     "write_fp8": quantised.write_fp8,

@@ -55,6 +55,10 @@ const GRANTED: { readonly [page: string]: { readonly what: string; readonly by: 
 		what: "a checkpoint",
 		by: "hf-stream-dcp Qwen/Qwen3-8B --out /ckpt/step-0 --dp-shard 8 --tp 2",
 	},
+	"docs/export.md": {
+		what: "a checkpoint that the training job saved later",
+		by: "hf-stream-dcp Qwen/Qwen3-8B --out /ckpt/step-1000 --dp-shard 4",
+	},
 	"docs/layouts.md": {
 		what: "a checkpoint that the training job saved",
 		by: "hf-stream-dcp Qwen/Qwen3-8B --out /ckpt/step-1 --dp-shard 4 --tp 2",

@@ -8,6 +8,7 @@ test("the public names", () => {
 		  "DEFAULT_LEASE_SECONDS",
 		  "DEFAULT_MEMORY_BYTES",
 		  "DEFAULT_SAMPLE",
+		  "DEFAULT_SHARD_BYTES",
 		  "DEFAULT_TARGET",
 		  "DTYPES",
 		  "EXIT_CODES",
@@ -23,6 +24,7 @@ test("the public names", () => {
 		  "defineFamily",
 		  "diagnose",
 		  "directoryKind",
+		  "exportCheckpoint",
 		  "identifyWorker",
 		  "inspectCheckpoint",
 		  "inspectSource",
@@ -46,6 +48,11 @@ test("the public names", () => {
 		  "verifyAgainstSource",
 		  "verifyCheckpoint",
 		  "writeReport",
+		  "parseExportOptions",
+		  "parseSize",
+		  "prepareConversion",
+		  "readManifest",
+		  "verifyCheckpoint",
 		]
 	`);
 });

@@ -52,3 +52,15 @@ test("lists each element of a block once, in order", () => {
 			for (let c = 4; c < 7; c++) expected.push(((a - 1) * 4 + (b - 2)) * 5 + (c - 3));
 	expect(listed).toEqual(expected);
 });
+
+test("goes on in the middle as if it had come there", () => {
+	const whole = { offset: [0, 0, 0], size: [3, 4, 5] };
+	const part = { offset: [1, 1, 2], size: [2, 3, 2] };
+	const places = (skip: number): number[] =>
+		[...boxRuns(whole, part, skip)].flatMap(({ start, length }) =>
+			Array.from({ length }, (_, i) => start + i),
+		);
+	const all = places(0);
+	expect(all).toHaveLength(12);
+	for (let skip = 0; skip < 12; skip++) expect(places(skip)).toEqual(all.slice(skip));
+});
