@@ -15,7 +15,7 @@ const MESHES = [
 	["--dp-shard", "3"],
 	["--dp-shard", "2", "--tp", "2"],
 	["--dp-replicate", "2", "--dp-shard", "2"],
-	["--dp-shard", "5", "--tp", "2"],
+	["--dp-shard", "4", "--tp", "2"],
 ] as const;
 
 /** Of `tiny_models.py`: families, and tensors of the model that the trainer has no use for. */

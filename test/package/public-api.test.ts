@@ -37,6 +37,7 @@ test("the public names", () => {
 		  "moduleTree",
 		  "parseConversionOptions",
 		  "parseConvertOptions",
+		  "parseExportOptions",
 		  "parseLintOptions",
 		  "parseSize",
 		  "prepareConversion",
@@ -48,11 +49,6 @@ test("the public names", () => {
 		  "verifyAgainstSource",
 		  "verifyCheckpoint",
 		  "writeReport",
-		  "parseExportOptions",
-		  "parseSize",
-		  "prepareConversion",
-		  "readManifest",
-		  "verifyCheckpoint",
 		]
 	`);
 });
