@@ -238,24 +238,41 @@ function fitAll(
 	return { drafts: fitted.flat(), atoms };
 }
 
-/** Sets of tensors (as indices) that are connected by shared source tensors. */
+/**
+ * Sets of tensors (as indices, ascending) that are connected by shared source tensors, in the order of their last members.
+ */
 function bundles(tensors: readonly Tensor[]): number[][] {
-	const names = tensors.map(({ expr }) => sourcesOf(expr).map(({ name }) => name));
-	const bundleOf = new Map<string, number[]>();
-	const all = new Set<number[]>();
-	names.forEach((own, index) => {
-		const joined = [index];
-		for (const name of own) {
-			const bundle = bundleOf.get(name);
-			if (bundle === undefined || !all.has(bundle)) continue;
-			joined.push(...bundle);
-			all.delete(bundle);
+	// A forest: each tensor points to an earlier one of its set, or to itself.
+	const parents = tensors.map((_, index) => index);
+	const rootOf = (index: number): number => {
+		let root = index;
+		while (at(parents, root) !== root) root = at(parents, root);
+		for (let each = index; each !== root;) {
+			const next = at(parents, each);
+			parents[each] = root;
+			each = next;
 		}
-		joined.sort((a, b) => a - b);
-		all.add(joined);
-		for (const name of joined.flatMap((member) => at(names, member))) bundleOf.set(name, joined);
+		return root;
+	};
+	const firstUser = new Map<string, number>();
+	tensors.forEach(({ expr }, index) => {
+		for (const { name } of sourcesOf(expr)) {
+			const user = firstUser.get(name);
+			if (user === undefined) firstUser.set(name, index);
+			else {
+				const [a, b] = [rootOf(user), rootOf(index)];
+				parents[Math.max(a, b)] = Math.min(a, b);
+			}
+		}
 	});
-	return [...all];
+	const members = new Map<number, number[]>();
+	tensors.forEach((_, index) => {
+		const root = rootOf(index);
+		const bundle = members.get(root) ?? [];
+		bundle.push(index);
+		members.set(root, bundle);
+	});
+	return [...members.values()].toSorted((a, b) => at(a, a.length - 1) - at(b, b.length - 1));
 }
 
 function planTensors(tensors: readonly Tensor[], drafts: readonly Draft[]): PlanTensor[] {

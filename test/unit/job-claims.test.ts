@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { awaitClaim } from "../../src/job/await-claim.ts";
 import { Claims } from "../../src/job/claims.ts";
 import { isGone, thisProcess } from "../../src/job/process-identity.ts";
@@ -94,7 +94,11 @@ describe("a claim", () => {
 			await watching.look();
 			timers.advance(10_000);
 			await holderTimers.tick(10_000);
-			expect(await watching.look()).toMatchObject({ state: "alive", unchangedMs: 0 });
+			// The beat is on its way to the disk.
+			await vi.waitFor(
+				async () => expect(await watching.look()).toMatchObject({ state: "alive", unchangedMs: 0 }),
+				{ timeout: 5000, interval: 5 },
+			);
 		}
 		await claim?.release();
 	});
