@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import type { CommandFacts } from "../core/job-summary.ts";
 import type { JobPlan } from "../job/prepare.ts";
 import { defaultTargetOf, familyFacts } from "./family/family-facts.ts";
-import { formatRanks, ranksOf } from "./local-output.ts";
+import { formatRankRanges } from "../core/rank-ranges.ts";
+import { ranksOf } from "./local-output.ts";
 import type { ConvertOptions } from "../options.ts";
 import { identityLines } from "../plan/plan-id.ts";
 import type { Plan } from "../plan/types.ts";
@@ -31,7 +32,7 @@ export function commandOf(options: ConvertOptions, choice: LayoutChoice): Comman
 		...layoutFacts(choice),
 		hash: options.hash,
 		version: VERSION,
-		...(ranks === undefined ? {} : { ranks: formatRanks(ranks) }),
+		...(ranks === undefined ? {} : { ranks: formatRankRanges(ranks).replaceAll(",", ", ") }),
 	};
 }
 

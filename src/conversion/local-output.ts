@@ -77,14 +77,3 @@ export function plannedLocally(
 	const { workers, ...local } = localSharesOf(plan, layout).costOf(ranks);
 	return { workers, balance: balanceOf(workers), local };
 }
-
-/** `0-7, 16` */
-export function formatRanks(ranks: readonly number[]): string {
-	const runs: [number, number][] = [];
-	for (const rank of ranks.toSorted((a, b) => a - b)) {
-		const last = runs.at(-1);
-		if (last !== undefined && rank <= last[1] + 1) last[1] = rank;
-		else runs.push([rank, rank]);
-	}
-	return runs.map(([first, end]) => (first === end ? `${first}` : `${first}-${end}`)).join(", ");
-}

@@ -1,12 +1,9 @@
 import { boxNumel, wholeBox } from "../core/box.ts";
 import { itemBytes } from "../core/dtype.ts";
 import type { Expr } from "../core/expr.ts";
-import type { Layout } from "../core/layout.ts";
-import type { EntryFormat } from "../core/ports.ts";
-import type { ModelMap } from "../core/recipe.ts";
-import { numel, type Shape } from "../core/shape.ts";
+import type { Shape } from "../core/shape.ts";
 import type { Source } from "../core/source.ts";
-import { createPlan } from "../plan/create-plan.ts";
+import { planExprs } from "../plan/plan-exprs.ts";
 import type { Plan, PlanLimits } from "../plan/types.ts";
 
 /** A tensor that is made, and which of the files or places it goes to. */
@@ -16,33 +13,6 @@ export interface MadeTensor {
 	/** From 0. */
 	readonly place: number;
 }
-
-/** Data alone, with nothing around it. */
-const RAW_FORMAT: EntryFormat = {
-	name: "raw",
-	geometry: (dtype, shape) => ({
-		prefixBytes: 0,
-		dataBytes: numel(shape) * itemBytes(dtype),
-		suffixBytes: 0,
-	}),
-};
-
-/** What a plan needs to know of a model only where it is laid out for a mesh. */
-const NO_MODEL: Omit<ModelMap, "recipes"> = {
-	family: "",
-	target: "",
-	facts: { layers: 0, attentionHeads: 0, keyValueHeads: 0, experts: 0, tiedEmbeddings: false },
-	rules: {
-		kind: "fsdp",
-		fusedQkv: false,
-		expertThreshold: "never",
-		expertTensorParallel: false,
-	},
-	tied: [],
-	dropped: [],
-	synthesised: [],
-	dequantised: [],
-};
 
 /**
  * The plan of tensors that are made whole; what does not fit into memory at once becomes several entries.
@@ -57,9 +27,10 @@ export function planTensors(
 	rows: (expr: Expr) => number = ({ shape }) => shape[0] ?? 1,
 ): Plan {
 	const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
-	const layout: Layout = {
+	return planExprs({
+		source,
+		tensors: tensors.map(({ name, expr }) => ({ fqn: name, expr })),
 		worldSize: tensors.reduce((count, { place }) => Math.max(count, place + 1), 1),
-		description: "whole tensors",
 		shardsOf: (name, shape) => {
 			const tensor = byName.get(name);
 			const storedBy = tensor?.place ?? 0;
@@ -69,18 +40,7 @@ export function planTensors(
 				storedBy,
 			}));
 		},
-		dtypeOf: (name) => byName.get(name)?.expr.dtype,
-	};
-	const recipes = tensors.map(({ name, expr }) => ({ fqn: name, expr, keepDtype: true }));
-	const map: ModelMap = { ...NO_MODEL, recipes };
-	return createPlan({
-		source,
-		map,
-		layout,
-		format: RAW_FORMAT,
-		dtype: undefined,
 		limits,
-		use: "any",
 	});
 }
 

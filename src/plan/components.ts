@@ -1,4 +1,5 @@
 import { at } from "../core/shape.ts";
+import { createDisjointSets, type DisjointSets } from "./disjoint-sets.ts";
 import type { Plan } from "./types.ts";
 
 /** Tiles that fill entries together, and those entries: what cannot be parted without two threads on one entry. */
@@ -19,17 +20,17 @@ export function componentsOf(
 	plan: Plan,
 	isFinished: (entry: number) => boolean,
 ): readonly Component[] {
-	const leaders = leadersOf(plan);
+	const leaders = connectedEntries(plan);
 	const byLeader = new Map<number, { tiles: number[]; entries: number[] }>();
 	const unfilled: Component[] = [];
 	for (const [tile, { slabs }] of plan.tiles.entries()) {
-		const leader = leaders.of(at(slabs, 0).firstEntry);
+		const leader = leaders.leaderOf(at(slabs, 0).firstEntry);
 		const component = byLeader.get(leader) ?? { tiles: [], entries: [] };
 		byLeader.set(leader, component);
 		component.tiles.push(tile);
 	}
 	for (const entry of plan.entries.keys()) {
-		const component = byLeader.get(leaders.of(entry));
+		const component = byLeader.get(leaders.leaderOf(entry));
 		if (component === undefined) unfilled.push({ tiles: [], entries: [entry], bytes: 0 });
 		else component.entries.push(entry);
 	}
@@ -56,24 +57,14 @@ function bytesLeft(
 	return left === 0 ? 0 : left + (fetched * left) / all;
 }
 
-/** Union-find over entries: entries that tiles connect have the same leader. */
-function leadersOf(plan: Plan): { of(entry: number): number } {
-	const parents = Int32Array.from(plan.entries.keys());
-	const of = (entry: number): number => {
-		let leader = entry;
-		while (parents[leader] !== leader) {
-			// Halving the path on the way keeps later searches short.
-			const next = parents[parents[leader] ?? 0] ?? 0;
-			parents[leader] = next;
-			leader = next;
-		}
-		return leader;
-	};
+/** Entries that tiles connect are in one set. */
+function connectedEntries(plan: Plan): DisjointSets {
+	const sets = createDisjointSets(plan.entries.length);
 	for (const { slabs } of plan.tiles) {
-		const first = of(at(slabs, 0).firstEntry);
+		const first = at(slabs, 0).firstEntry;
 		for (const { firstEntry, endEntry } of slabs) {
-			for (let entry = firstEntry; entry < endEntry; entry++) parents[of(entry)] = first;
+			for (let entry = firstEntry; entry < endEntry; entry++) sets.join(first, entry);
 		}
 	}
-	return { of };
+	return sets;
 }

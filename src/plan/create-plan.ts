@@ -11,6 +11,7 @@ import type { Atom, Draft } from "./region.ts";
 import { checkCoverage, describeCover } from "./check.ts";
 import { type FittedDrafts, fitDrafts } from "./cut.ts";
 import { packTiles } from "./pack.ts";
+import { createDisjointSets } from "./disjoint-sets.ts";
 import { cutIntoShares } from "./cut-into-shares.ts";
 import { chooseRank, emptyLoads, placeEntries, type RankLoads } from "./place.ts";
 import { type Places, placesOf } from "./places.ts";
@@ -242,35 +243,21 @@ function fitAll(
  * Sets of tensors (as indices, ascending) that are connected by shared source tensors, in the order of their last members.
  */
 function bundles(tensors: readonly Tensor[]): number[][] {
-	// A forest: each tensor points to an earlier one of its set, or to itself.
-	const parents = tensors.map((_, index) => index);
-	const rootOf = (index: number): number => {
-		let root = index;
-		while (at(parents, root) !== root) root = at(parents, root);
-		for (let each = index; each !== root;) {
-			const next = at(parents, each);
-			parents[each] = root;
-			each = next;
-		}
-		return root;
-	};
+	const sets = createDisjointSets(tensors.length);
 	const firstUser = new Map<string, number>();
 	tensors.forEach(({ expr }, index) => {
 		for (const { name } of sourcesOf(expr)) {
 			const user = firstUser.get(name);
 			if (user === undefined) firstUser.set(name, index);
-			else {
-				const [a, b] = [rootOf(user), rootOf(index)];
-				parents[Math.max(a, b)] = Math.min(a, b);
-			}
+			else sets.join(user, index);
 		}
 	});
 	const members = new Map<number, number[]>();
 	tensors.forEach((_, index) => {
-		const root = rootOf(index);
-		const bundle = members.get(root) ?? [];
+		const leader = sets.leaderOf(index);
+		const bundle = members.get(leader) ?? [];
 		bundle.push(index);
-		members.set(root, bundle);
+		members.set(leader, bundle);
 	});
 	return [...members.values()].toSorted((a, b) => at(a, a.length - 1) - at(b, b.length - 1));
 }

@@ -1,5 +1,6 @@
 import { at } from "../core/shape.ts";
 import type { Atom, Draft } from "./region.ts";
+import { createDisjointSets } from "./disjoint-sets.ts";
 
 /** Drafts that cannot be parted without fetching a source byte twice or filling one entry from two sides. */
 export interface Group {
@@ -78,26 +79,15 @@ function firstByteOf({ atoms }: Group): { readonly file: number; readonly start:
 	return first ?? BEFORE_ALL;
 }
 
-/** Union-find over drafts, as their indices: drafts that atoms connect have the same leader. */
+/** Drafts, as their indices, that atoms connect have the same leader. */
 function leadersOf(
 	atoms: readonly Atom[],
 	indices: ReadonlyMap<Draft, number>,
 ): (index: number) => number {
-	const parents = Int32Array.from({ length: indices.size }, (_, index) => index);
-	const leaderOf = (index: number): number => {
-		let leader = index;
-		while (parents[leader] !== leader) {
-			// Halving the path on the way keeps later searches short.
-			const next = parents[parents[leader] ?? 0] ?? 0;
-			parents[leader] = next;
-			leader = next;
-		}
-		return leader;
-	};
+	const sets = createDisjointSets(indices.size);
 	for (const { drafts } of atoms) {
-		if (drafts.length === 1) continue;
-		const first = leaderOf(indices.get(at(drafts, 0)) ?? 0);
-		for (const draft of drafts) parents[leaderOf(indices.get(draft) ?? 0)] = first;
+		const first = indices.get(at(drafts, 0)) ?? 0;
+		for (const draft of drafts) sets.join(first, indices.get(draft) ?? 0);
 	}
-	return leaderOf;
+	return (index) => sets.leaderOf(index);
 }

@@ -2,13 +2,10 @@ import { type Box, wholeBox } from "../core/box.ts";
 import { itemBytes } from "../core/dtype.ts";
 import { emitTo, type EventListener } from "../core/events.ts";
 import { type Expr, sourcesOf } from "../core/expr.ts";
-import type { Layout } from "../core/layout.ts";
-import type { ByteSource, EntryFormat, EntrySink, WriteCounters } from "../core/ports.ts";
-import type { ModelMap } from "../core/recipe.ts";
-import { numel } from "../core/shape.ts";
+import type { ByteSource, EntrySink, WriteCounters } from "../core/ports.ts";
 import type { Source } from "../core/source.ts";
-import { createPlan } from "../plan/create-plan.ts";
 import { limitsFor } from "../plan/limits.ts";
+import { planExprs } from "../plan/plan-exprs.ts";
 import { createCpuBackend } from "../stream/cpu/backend.ts";
 import { runPlan } from "../stream/run-plan.ts";
 import { joinReads, type ReadCounters } from "./joined-reads.ts";
@@ -44,23 +41,6 @@ export interface ReadElementsOptions {
 	readonly onEvent?: EventListener | undefined;
 }
 
-/** All of a tensor in one piece. */
-const WHOLE: Layout = {
-	worldSize: 1,
-	description: "whole",
-	shardsOf: (_, shape) => [{ box: wholeBox(shape), ranks: [0] }],
-};
-
-/** Bare elements. */
-const BARE: EntryFormat = {
-	name: "bare",
-	geometry: (dtype, shape) => ({
-		prefixBytes: 0,
-		dataBytes: numel(shape) * itemBytes(dtype),
-		suffixBytes: 0,
-	}),
-};
-
 /**
  * Reads a tensor in windows, whatever its size: what `memoryBytes` allows is in flight. Only bytes that it is made of are read, but for
  * small gaps between them.
@@ -73,14 +53,11 @@ export async function readElements(options: ReadElementsOptions): Promise<ReadCo
 	const { tensor, receiver, memoryBytes, simd, signal, onEvent } = options;
 	const { expr, source, bytes } = tensor;
 	const used = new Set(sourcesOf(expr).map(({ name }) => name));
-	const plan = createPlan({
+	const plan = planExprs({
 		source: { ...source, tensors: source.tensors.filter(({ name }) => used.has(name)) },
-		map: mapOf(expr),
-		layout: WHOLE,
-		format: BARE,
-		dtype: "keep",
+		tensors: [{ fqn: "", expr }],
+		shardsOf: (_, shape) => [{ box: wholeBox(shape), ranks: [0] }],
 		limits: limitsFor(memoryBytes),
-		use: "any",
 	});
 	const counters: ReadCounters = { neededBytes: 0, readBytes: 0, requests: 0 };
 	const width = itemBytes(expr.dtype);
@@ -98,20 +75,6 @@ export async function readElements(options: ReadElementsOptions): Promise<ReadCo
 	});
 	await runPlan({ plan, source: joined, backend, sink, signal, onEvent: emit });
 	return counters;
-}
-
-function mapOf(expr: Expr): ModelMap {
-	return {
-		family: "",
-		target: "",
-		facts: { layers: 0, attentionHeads: 0, keyValueHeads: 0, experts: 0, tiedEmbeddings: false },
-		rules: { kind: "fsdp", fusedQkv: false, expertThreshold: "never", expertTensorParallel: false },
-		recipes: [{ fqn: "", expr, keepDtype: true }],
-		tied: [],
-		dropped: [],
-		synthesised: [],
-		dequantised: [],
-	};
 }
 
 /** A sink that stores nothing. */

@@ -1,14 +1,12 @@
 import { type Box, boxKey, boxNumel } from "../../core/box.ts";
-import { itemBytes } from "../../core/dtype.ts";
 import { invariant } from "../../core/errors.ts";
 import type { EventListener } from "../../core/events.ts";
 import type { Expr } from "../../core/expr.ts";
-import type { Layout } from "../../core/layout.ts";
-import type { ByteSource, EntryFormat } from "../../core/ports.ts";
+import type { ByteSource } from "../../core/ports.ts";
 import type { SourceNote } from "../../core/recipe.ts";
-import { at, numel } from "../../core/shape.ts";
+import { at } from "../../core/shape.ts";
 import type { Source } from "../../core/source.ts";
-import { createPlan } from "../../plan/create-plan.ts";
+import { planExprs } from "../../plan/plan-exprs.ts";
 import type { Plan, PlanLimits } from "../../plan/types.ts";
 import { createCpuBackend } from "../../stream/cpu/backend.ts";
 import { runPlan } from "../../stream/run-plan.ts";
@@ -41,16 +39,6 @@ export interface ComparisonInputs<B extends StoredBlock = StoredBlock> {
 	readonly limits: PlanLimits;
 }
 
-/** Nothing is written, so that there is no container. */
-const NO_CONTAINER: EntryFormat = {
-	name: "none",
-	geometry: (dtype, shape) => ({
-		prefixBytes: 0,
-		dataBytes: numel(shape) * itemBytes(dtype),
-		suffixBytes: 0,
-	}),
-};
-
 /**
  * Plans how the elements of stored blocks are made once more. No byte is read.
  *
@@ -63,36 +51,12 @@ export function createComparison<B extends StoredBlock>(
 	const tensors = inputs.tensors
 		.map(({ expr, blocks }) => ({ expr, blocks: blocks.filter(({ box }) => boxNumel(box) > 0) }))
 		.filter(({ blocks }) => blocks.length > 0);
-	const tensorAt = (key: string): ComparedTensor<B> => at(tensors, Number(key));
-	const layout: Layout = {
-		worldSize: 1,
-		description: "the blocks of a checkpoint",
-		shardsOf: (key) => tensorAt(key).blocks.map(({ box }) => ({ box, ranks: [0] })),
-		dtypeOf: (key) => tensorAt(key).expr.dtype,
-	};
-	const plan = createPlan({
+	const plan = planExprs({
 		source,
-		map: {
-			family: "",
-			target: "",
-			facts: { layers: 0, attentionHeads: 0, keyValueHeads: 0, experts: 0, tiedEmbeddings: false },
-			rules: {
-				kind: "fsdp",
-				fusedQkv: false,
-				expertThreshold: "never",
-				expertTensorParallel: false,
-			},
-			recipes: tensors.map(({ expr }, index) => ({ fqn: `${index}`, expr, keepDtype: true })),
-			tied,
-			dropped: [],
-			synthesised: [],
-			dequantised: [],
-		},
-		layout,
-		format: NO_CONTAINER,
-		dtype: undefined,
+		tied,
+		tensors: tensors.map(({ expr }, index) => ({ fqn: `${index}`, expr })),
+		shardsOf: (key) => at(tensors, Number(key)).blocks.map(({ box }) => ({ box, ranks: [0] })),
 		limits,
-		use: "any",
 	});
 	const known = tensors.map(({ blocks }) => new Map(blocks.map((one) => [boxKey(one.box), one])));
 	const blocks = plan.entries.map(({ tensor, box }) => {
