@@ -72,10 +72,25 @@ function signedPart(bytes: Buffer, path: string): Buffer {
 
 /** @param text - Members, with a comma after each. */
 function parseHead(text: string, path: string): ManifestHead {
-	const parsed = v.safeParse(manifestHead, parseJson(`${text.slice(0, -1)}}`, path));
-	if (parsed.success) return parsed.output;
+	const head = parseJson(`${text.slice(0, -1)}}`, path);
+	const parsed = v.safeParse(manifestHead, head);
+	if (parsed.success) {
+		assertAllKept(parsed.output, head as ManifestHead, path);
+		return parsed.output;
+	}
 	const [issue] = parsed.issues;
 	throw corruptManifest(path, `${v.getDotPath(issue) ?? "its members"}: ${issue.message}`);
+}
+
+/** valibot leaves members out, without a word, whose names could change what an object is: `prototype`. */
+function assertAllKept(kept: ManifestHead, written: ManifestHead, path: string): void {
+	for (const of of [
+		(head: ManifestHead) => head.command,
+		(head: ManifestHead) => head.summary.command,
+	]) {
+		const lost = Object.keys(of(written)).find((name) => !Object.hasOwn(of(kept), name));
+		if (lost !== undefined) throw corruptManifest(path, `command: ${lost} is no name`);
+	}
 }
 
 function parseJson(text: string, path: string): unknown {

@@ -123,6 +123,8 @@ const FAULTS: readonly (readonly [what: string, path: string, change: Change, me
 	[
 		["an unknown member", "more", set(1), /more/],
 		["a missing member", "planId", remove, /planId/],
+		["a name that changes what an object is", "command.prototype", set("x"), /prototype/],
+		["such a name in the summary", "summary.command.constructor", set("x"), /constructor/],
 		["an identity of other length", "planId", set("0"), /planId/],
 		["a negative size", "files.0.bytes", set(-1), /files\.0\.bytes/],
 		["ranks beyond the world", "holders.0", set("0-16"), /no ranks/],
